@@ -1,0 +1,43 @@
+# Everything sets itself up: `make demo` and `make test` need only Python 3.11+ with venv.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check install -q
+
+.PHONY: demo test prove bench lint clean
+demo: $(VENV)/.installed
+	$(BIN)/hil demo
+
+test: $(VENV)/.test
+	$(BIN)/python -m pytest -n 2 --dist loadgroup
+
+prove: $(VENV)/.test
+	FLIGHTNODE_PROVE=1 $(BIN)/python -m pytest -n 2 --dist loadgroup -m proof --timeout 7200
+
+bench: $(VENV)/.test
+	$(BIN)/python -m benchmarks
+
+lint: $(VENV)/.lint
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info
+
+$(VENV)/bin/python:
+	$(PYTHON) -c 'import sys; sys.exit("flightnode needs Python 3.11 or newer: set PYTHON=python3.11") if sys.version_info < (3, 11) else None'
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.installed: pyproject.toml | $(VENV)/bin/python
+	$(PIP) -e .
+	touch $@
+
+$(VENV)/.test: pyproject.toml | $(VENV)/bin/python
+	$(PIP) -e '.[test]'
+	touch $@ $(VENV)/.installed
+
+$(VENV)/.lint: pyproject.toml | $(VENV)/bin/python
+	$(PIP) -e '.[test,lint]'
+	touch $@ $(VENV)/.test $(VENV)/.installed
