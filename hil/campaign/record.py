@@ -1,0 +1,168 @@
+"""What a campaign writes down: the header once, then one row a trial, an attempt, a heat slice or a link report.
+
+Every type is a msgspec struct: JSON both ways, unknown fields refused.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+SCHEMA_VERSION = 1
+
+
+class RegionRecord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One region of a task's layout: its name, kind, size, whose cells they are, and whether they were struck."""
+
+    name: str
+    kind: str
+    size_bytes: int
+    own: bool
+    technology: str
+    struck: bool
+
+
+class TaskRecord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One protection under test.
+
+    ``control`` is empty, or one of ``null``, ``none``, ``oracle``, ``restore``. ``mean_strikes`` is the expected
+    number of strikes in one trial: 1 on the shared cells plus the added ones. ``encode_us`` and ``memory_bytes``
+    are measured costs of the protected node.
+    """
+
+    name: str
+    control: str
+    task_id: str
+    protection: str  # JSON of a node.Protection
+    temperature_c: float | None
+    mean_strikes: float
+    regions: tuple[RegionRecord, ...]
+
+
+class TensorRecord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One tensor of the weights region: where it lies and which step (layer) reads it."""
+
+    name: str
+    step: int
+    dtype: str
+    offset: int
+    size_bytes: int
+
+
+class Header(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Everything that defines a run; two runs with equal headers (apart from ``created``) have equal rows.
+
+    ``rate_per_bit_day`` is the user's (low, best, high) triple, or None: then results stay per million strikes.
+    """
+
+    schema: int
+    name: str
+    created: str
+    seed: int
+    trials: int
+    inferences: int
+    target: str
+    workload: str
+    workload_digest: str
+    model_name: str
+    model_digest: str
+    critical: str
+    n_inputs: int
+    step_names: tuple[str, ...]
+    tensors: tuple[TensorRecord, ...]
+    fault_model: str  # JSON of a hil.strikes.FaultModel
+    strike_key: str
+    strike_regions: tuple[str, ...]
+    rate_per_bit_day: tuple[float, float, float] | None
+    versions: dict[str, str]
+    tasks: tuple[TaskRecord, ...]
+
+
+class FaultRecord(msgspec.Struct, frozen=True, array_like=True):
+    """One injected fault and its readback: the struck byte before and after."""
+
+    strike: int
+    region: str
+    bit: int
+    kind: int
+    inference: int
+    step: int
+    before: int
+    after: int
+
+
+class Timing(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What the clock, the sensors and the throttle said during one trial; never part of an outcome."""
+
+    elapsed_us: int
+    busy_us: int
+    protect_us: int
+    save_us: int
+    verify_us: int
+    restore_us: int
+    clock_mhz: float
+    throttled: int
+    plant_c: float | None
+    board_c: float | None
+
+
+class TrialRow(msgspec.Struct, frozen=True, kw_only=True, tag="trial", forbid_unknown_fields=True):
+    """One trial of one protection.
+
+    ``wrong`` lists the inferences whose delivered output differed from golden, ``withheld`` those that the node
+    refused to deliver. ``largest_error`` is the largest absolute difference of a delivered output relative to the
+    largest golden value (None when it is not finite).
+    """
+
+    protection: str
+    trial: int
+    strikes: tuple[str, ...]
+    faults: tuple[FaultRecord, ...]
+    outcome: str
+    wrong: tuple[int, ...]
+    withheld: tuple[int, ...]
+    largest_error: float | None
+    checked_words: int
+    corrected_words: int
+    detected_words: int
+    rollbacks: int
+    lost_inferences: int
+    saves: int
+    reloads: int
+    detail: str
+    timing: Timing | None
+
+
+class AttemptRow(msgspec.Struct, frozen=True, kw_only=True, tag="attempt", forbid_unknown_fields=True):
+    """An attempt that gave no outcome because the infrastructure failed; its trial is run again."""
+
+    protection: str
+    trial: int
+    reason: str
+
+
+class HeatRow(msgspec.Struct, frozen=True, kw_only=True, tag="heat", forbid_unknown_fields=True):
+    """One slice of the closed thermal loop (see hil.environment.thermal_run)."""
+
+    wall_s: float
+    plant_s: float
+    temperature_c: float
+    ambient_c: float
+    clock_ratio: float
+    throttled: int
+    load: float
+    inferences_per_s: float
+    board_c: float | None
+    actuator: str
+    acceleration: float
+
+
+class LinkRow(msgspec.Struct, frozen=True, kw_only=True, tag="link", forbid_unknown_fields=True):
+    """Counters of the serial link at the end of a session, and what was measured about the node."""
+
+    target: str
+    deadline_ms: int
+    node: dict[str, str]
+    counters: dict[str, int]
+
+
+Row = TrialRow | AttemptRow | HeatRow | LinkRow
