@@ -1,0 +1,186 @@
+"""The one door to numba: the ``kernel`` decorator, a few LLVM intrinsics, warm-up and the compile cache.
+
+Compiled kernels are cached on disk in a folder named by a hash of every kernel source, because numba's own
+index looks at one file alone and would keep a kernel whose callee in another file has changed. The folder
+lies in ``NUMBA_CACHE_DIR`` where that is set, else in ``$XDG_CACHE_HOME/flightnode`` (``~/.cache/flightnode``
+without it), else, where that cannot be written, in the system's temporary folder.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import os
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+import numba
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+HERE = Path(__file__).resolve().parent
+"""The package whose kernels are compiled."""
+
+NON_LEAF_MODULES = ("node.model.dispatch",)
+"""Compiled code outside ``node.kernels``: it calls several kernels, hence cannot be a leaf file."""
+
+
+def kernel_sources() -> tuple[Path, ...]:
+    """Give every file whose text decides what is compiled, sorted."""
+    dispatchers = [HERE.parent.joinpath(*name.split(".")).with_suffix(".py") for name in NON_LEAF_MODULES]
+    files = [*HERE.joinpath("kernels").rglob("*.py"), Path(__file__).resolve(), *dispatchers]
+    return tuple(sorted(path for path in files if path.exists()))
+
+
+def source_hash() -> str:
+    """Give 16 hexadecimal digits that change whenever a kernel source changes."""
+    digest = hashlib.sha256()
+    for path in kernel_sources():
+        digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
+    return digest.hexdigest()[:16]
+
+
+def _cache_bases() -> list[Path]:
+    given = os.environ.get("NUMBA_CACHE_DIR")
+    home = os.environ.get("XDG_CACHE_HOME")
+    bases = [Path(given)] if given else []
+    if home:
+        bases.append(Path(home) / "flightnode")
+    elif Path("~").expanduser() != Path("~"):
+        bases.append(Path("~/.cache/flightnode").expanduser())
+    return [*bases, Path(tempfile.gettempdir()) / f"flightnode-{os.getuid()}"]
+
+
+def choose_cache_directory() -> Path:
+    """Give the first writable cache folder for the present kernel sources, making it.
+
+    Raises
+    ------
+    OSError
+        When not even the temporary folder can be written.
+    """
+    failure: OSError | None = None
+    for base in _cache_bases():
+        folder = base / source_hash()
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=folder):
+                return folder
+        except OSError as error:
+            failure = error
+    raise OSError(f"no folder for compiled kernels can be written, set NUMBA_CACHE_DIR: {failure}")
+
+
+CACHE_DIRECTORY = choose_cache_directory()
+numba.config.CACHE_DIR = str(CACHE_DIRECTORY)  # type: ignore[attr-defined]
+
+_kernels: list[Any] = []
+
+
+def kernel(function: F) -> F:
+    """Compile a function on its first call for the argument types it meets; keep the code on disk.
+
+    The function is total arithmetic without the interpreter lock: no bounds checks, no reordering or
+    contraction of float operations, and division by zero gives what numpy gives.
+
+    Examples
+    --------
+    A kernel lives in a file of ``node/kernels``, since its compiled form is kept beside the file's stamp::
+
+        @kernel
+        def twice(x: int) -> int:
+            return x + x
+    """
+    compiled = numba.njit(
+        function, cache=True, nogil=True, boundscheck=False, fastmath=False, error_model="numpy"
+    )
+    _kernels.append(compiled)
+    return cast(F, compiled)
+
+
+@intrinsic
+def fma_f32(typing_context: Any, a: Any, b: Any, c: Any) -> Any:
+    """Give a * b + c of three float32 with one rounding (IEEE 754 fusedMultiplyAdd)."""
+    del typing_context
+    if (a, b, c) != (types.float32,) * 3:
+        return None
+
+    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        del context, signature
+        single = ir.FloatType()
+        llvm = ir.FunctionType(single, [single] * 3)
+        fused = builder.module.declare_intrinsic("llvm.fma", [single], llvm)
+        return builder.call(fused, arguments)
+
+    return types.float32(types.float32, types.float32, types.float32), codegen
+
+
+@intrinsic
+def popcount_u64(typing_context: Any, word: Any) -> Any:
+    """Give the number of ones in an uint64, as an uint64."""
+    del typing_context
+    if word != types.uint64:
+        return None
+
+    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        del context, signature
+        return builder.ctpop(arguments[0])
+
+    return types.uint64(types.uint64), codegen
+
+
+@dataclass(frozen=True, kw_only=True)
+class CacheReport:
+    """Where compiled kernels lie and how many of those used so far came from there.
+
+    Parameters
+    ----------
+    directory : Path
+        The folder for the present sources.
+    kernels : int
+        Functions decorated with :func:`kernel` that are imported.
+    loaded, compiled : int
+        Specialisations taken from the folder, and those that had to be compiled.
+    """
+
+    directory: Path
+    kernels: int
+    loaded: int
+    compiled: int
+
+
+def cache_report() -> CacheReport:
+    """Give the state of the compile cache for this process."""
+    stats = [compiled.stats for compiled in _kernels if hasattr(compiled, "stats")]
+    return CacheReport(
+        directory=CACHE_DIRECTORY,
+        kernels=len(_kernels),
+        loaded=sum(sum(entry.cache_hits.values()) for entry in stats),
+        compiled=sum(sum(entry.cache_misses.values()) for entry in stats),
+    )
+
+
+def warm_up(progress: Callable[[str, float], None] | None = None) -> CacheReport:
+    """Compile or load every kernel, module by module, by calling the ``warm`` function of each.
+
+    Parameters
+    ----------
+    progress : callable, optional
+        Called after each module with its name and the seconds it took.
+    """
+    names = [f"node.kernels.{path.stem}" for path in sorted(HERE.joinpath("kernels").glob("[!_]*.py"))]
+    for name in [*names, *NON_LEAF_MODULES]:
+        start = time.perf_counter()
+        warm = getattr(importlib.import_module(name), "warm", None)
+        if warm is not None:
+            warm()
+        if progress is not None:
+            progress(name, time.perf_counter() - start)
+    return cache_report()
