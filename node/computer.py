@@ -1,0 +1,287 @@
+"""The payload computer: a model in memory that can be struck, guarded, saved and slowed down."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+import zlib
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from firmware_bridge.errors import DataError, Refused
+from firmware_bridge.messages import Fault, FaultKind, Readback
+from node.arena import Arena
+from node.checkpoint import Checkpoint, CheckpointStore
+from node.ecc import CODES, DecodeReport, ProtectedRegion
+from node.interrupts import raise_interrupt
+from node.layout import layout_of
+from node.model.engine import Engine
+from node.model.image import Image
+from node.protection import OnDetected, Protection
+from node.throttle import Throttle
+
+
+@dataclass
+class Counters:
+    """What has been done since the last reset."""
+
+    inferences: int = 0
+    corrected_words: int = 0
+    detected_words: int = 0
+    reloads: int = 0
+
+
+class Computer:
+    """A compiled model in an arena, with its protection.
+
+    Parameters
+    ----------
+    image : Image
+        The compiled model.
+    protection : Protection
+        What guards what; the default guards nothing.
+    storage : Path, optional
+        Directory for checkpoints; a temporary one where it is needed and not given.
+    interrupt : callable, optional
+        What a functional interrupt does (see :mod:`node.interrupts`); the default raises.
+
+    Examples
+    --------
+    >>> import numpy as np, hil, node
+    >>> from hil.workloads import digits
+    >>> computer = node.Computer(hil.compile_model(digits("int8").model))
+    >>> computer.infer({"image": np.zeros((1, 1, 8, 8), np.float32)})["logits"].shape
+    (1, 10)
+    """
+
+    def __init__(
+        self,
+        image: Image,
+        *,
+        protection: Protection | None = None,
+        storage: Path | None = None,
+        interrupt: Callable[[int], None] = raise_interrupt,
+    ) -> None:
+        self.image = image
+        self.protection = protection or Protection()
+        self.layout = layout_of(image, self.protection)
+        self.arena = Arena(self.layout)
+        self.engine = Engine(image, self.arena)
+        self.throttle = Throttle()
+        self.counters = Counters()
+        self._interrupt = interrupt
+        self._stuck: list[Fault] = []
+        self._resources = ExitStack()
+        self._load()
+        self.guarded = self._guard()
+        self._pristine = self.arena.u8.copy()
+        self._digest = zlib.crc32(self._pristine)
+        self.checkpoints = self._open_checkpoints(storage)
+
+    # ---- memory ----------------------------------------------------------------------------------------------
+
+    def _load(self) -> None:
+        self.arena.u8[:] = 0
+        self.arena.view("weights")[:] = np.frombuffer(self.image.weights, np.uint8)
+        self.arena.view("steps")[:] = np.ascontiguousarray(self.image.steps).view(np.uint8).reshape(-1)
+
+    def _guard(self) -> tuple[ProtectedRegion, ...]:
+        code = CODES[self.protection.code]
+        guarded = []
+        for name in self.protection.regions:
+            check_name = f"check.{name}"
+            check = self.arena.view(check_name) if check_name in self.layout else np.empty(0, np.uint8)
+            region = ProtectedRegion(name, self.arena.view(name), check, code)
+            region.encode()
+            guarded.append(region)
+        return tuple(guarded)
+
+    def reset(self) -> bool:
+        """Put all memory back to its state after loading; give False where it had to be loaded anew.
+
+        The digest of the whole arena is verified against the one taken after loading. A mismatch means that the
+        golden copy itself has suffered: everything is then loaded from the image again, and counted.
+        """
+        self._stuck.clear()
+        np.copyto(self.arena.u8, self._pristine)
+        sound = zlib.crc32(self.arena.u8) == self._digest
+        if not sound:
+            self._load()
+            for region in self.guarded:
+                region.encode()
+            np.copyto(self._pristine, self.arena.u8)
+            self._digest = zlib.crc32(self._pristine)
+            self.counters.reloads += 1
+        if self.checkpoints is not None:
+            self.checkpoints.baseline(self._guarded_bytes())
+        return sound
+
+    def reload(self) -> None:
+        """Load every guarded region again from the golden image and encode its check data."""
+        for region in self.guarded:
+            placed = self.layout[region.name]
+            region.data[:] = self._pristine[placed.offset : placed.offset + placed.size_bytes]
+            region.encode()
+        self.assert_stuck()
+
+    # ---- inference -------------------------------------------------------------------------------------------
+
+    def infer(self, inputs: Mapping[str, NDArray[np.generic]]) -> dict[str, NDArray[np.generic]]:
+        """Give the output arrays by name for one input array by name.
+
+        Raises
+        ------
+        DataError
+            An input is missing, unknown, or has another shape or dtype than the model takes.
+        PayloadCrash
+            The step table in memory no longer describes a computation.
+        """
+        self.write_inputs(inputs)
+        started = time.perf_counter()
+        self.engine.run()
+        self.throttle.worked(time.perf_counter() - started)
+        self.counters.inferences += 1
+        return self.engine.read_outputs()
+
+    def write_inputs(self, inputs: Mapping[str, NDArray[np.generic]]) -> None:
+        """Copy the named input arrays into the arena."""
+        unknown = set(inputs) - {spec.name for spec in self.image.inputs}
+        if unknown:
+            known = ", ".join(spec.name for spec in self.image.inputs)
+            raise DataError(f"the model has no input {sorted(unknown)[0]!r}; its inputs are {known}")
+        for spec in self.image.inputs:
+            if spec.name not in inputs:
+                raise DataError(f"input {spec.name!r} is missing: give {spec.dtype} {list(spec.shape)}")
+            self.engine.write_input(spec.name, inputs[spec.name])
+
+    # ---- faults ----------------------------------------------------------------------------------------------
+
+    def inject(self, fault: Fault) -> Readback:
+        """Strike one bit, and give its byte before and after, read from the memory itself."""
+        if fault.kind is FaultKind.INTERRUPT:
+            if not self.protection.repair_at_once:
+                self._interrupt(fault.bit)
+            return Readback(before=0, after=0)
+        if fault.region == "checkpoint":
+            return self._inject_checkpoint(fault)
+        if fault.kind is FaultKind.FLIP:
+            before, after = self.arena.flip(fault.region, fault.bit)
+        else:
+            before, after = self.arena.force(fault.region, fault.bit, int(fault.kind is FaultKind.STUCK_AT_1))
+            if not self.protection.repair_at_once:
+                self._stuck.append(fault)
+        if self.protection.repair_at_once:
+            self.arena.view(fault.region)[fault.bit >> 3] = before
+        return Readback(before=before, after=after)
+
+    def _inject_checkpoint(self, fault: Fault) -> Readback:
+        if self.checkpoints is None:
+            raise DataError("this computer keeps no checkpoint: there is nothing to strike")
+        before, after = self.checkpoints.flip(fault.bit)
+        if self.protection.repair_at_once:
+            self.checkpoints.flip(fault.bit)
+        return Readback(before=before, after=after)
+
+    @property
+    def has_stuck(self) -> bool:
+        """True while a stuck-at fault has to be asserted after every write."""
+        return bool(self._stuck)
+
+    def assert_stuck(self) -> None:
+        """Force every stuck bit to its value again."""
+        for fault in self._stuck:
+            self.arena.force(fault.region, fault.bit, int(fault.kind is FaultKind.STUCK_AT_1))
+
+    # ---- protection ------------------------------------------------------------------------------------------
+
+    def scrub(self) -> DecodeReport:
+        """Check and correct every guarded region once."""
+        report = DecodeReport(0, 0, 0)
+        for region in self.guarded:
+            report += region.correct()
+        if self._stuck:
+            self.assert_stuck()
+        self.counters.corrected_words += report.corrected
+        self.counters.detected_words += report.detected
+        return report
+
+    def checkpoint(self, frame: int = 0) -> int:
+        """Save the guarded regions as they are and give the sequence number; verify them before (see scrub)."""
+        return self._checkpoints().save(self._guarded_bytes(), frame).sequence
+
+    def restore(self) -> Checkpoint | None:
+        """Load the newest checkpoint that verifies and give it, or None where none does."""
+        found = self._checkpoints().restore()
+        if found is None:
+            return None
+        start = 0
+        for region in self.guarded:
+            size = region.data.size
+            region.data[:] = np.frombuffer(found.payload, np.uint8, size, start)
+            region.encode()
+            start += size
+        self.assert_stuck()
+        return found
+
+    def recover(self) -> int | None:
+        """Follow the protection's answer to an uncorrectable error.
+
+        Returns
+        -------
+        int or None
+            The frame from which work has to be done again (-1: none is lost), or None where nothing can be done.
+        """
+        match self.protection.on_detected:
+            case OnDetected.STOP:
+                return None
+            case OnDetected.RELOAD:
+                self.reload()
+                return -1
+            case OnDetected.ROLLBACK:
+                found = self.restore()
+                return None if found is None else found.frame
+
+    @property
+    def checkpoint_bytes(self) -> int:
+        """Size of what one checkpoint saves."""
+        return sum(region.data.size for region in self.guarded)
+
+    def _guarded_bytes(self) -> bytes:
+        return b"".join(region.data.tobytes() for region in self.guarded)
+
+    def _checkpoints(self) -> CheckpointStore:
+        if self.checkpoints is None:
+            raise Refused("no checkpoints are kept: configure a protection with checkpoint_period of 1 or more")
+        return self.checkpoints
+
+    def _open_checkpoints(self, storage: Path | None) -> CheckpointStore | None:
+        if not self.protection.checkpoint_period:
+            return None
+        if storage is None:
+            storage = Path(self._resources.enter_context(tempfile.TemporaryDirectory(prefix="flightnode-")))
+        payload = self._guarded_bytes()
+        store = self._resources.enter_context(CheckpointStore(storage, len(payload)))
+        store.baseline(payload)
+        return store
+
+    # ---- life ------------------------------------------------------------------------------------------------
+
+    def close(self) -> None:
+        """Give files and clocks back."""
+        self.throttle.close()
+        self._resources.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, _kind: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
+    ) -> None:
+        self.close()

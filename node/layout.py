@@ -1,0 +1,48 @@
+"""The memory layout that an image and a protection ask for."""
+
+from __future__ import annotations
+
+from firmware_bridge.errors import ConfigError
+from node.arena import Layout, Region
+from node.ecc import CODES
+from node.model.image import Image
+from node.protection import Protection
+
+CHECKPOINT_SLOTS = 2
+
+
+def layout_of(image: Image, protection: Protection) -> Layout:
+    """Give every region of a computer that runs ``image`` under ``protection``.
+
+    The shared regions come first and lie at the same offsets under every protection, so that one strike lands on
+    the same bit of each.
+
+    Raises
+    ------
+    ConfigError
+        The protection names a code that does not exist.
+    """
+    shared = (
+        Region(name="weights", kind="weights", size_bytes=len(image.weights)),
+        Region(name="activations", kind="activations", size_bytes=image.activation_bytes),
+        Region(name="steps", kind="steps", size_bytes=image.steps.nbytes),
+    )
+    return Layout.place((*shared, *_own_regions(shared, protection)))
+
+
+def _own_regions(shared: tuple[Region, ...], protection: Protection) -> list[Region]:
+    if protection.code not in CODES:
+        raise ConfigError(f"protection: unknown code {protection.code!r}: choose from {', '.join(CODES)}")
+    code = CODES[protection.code]
+    sizes = {region.name: region.size_bytes for region in shared}
+    own = []
+    for guarded in protection.regions:
+        check_bytes = code.check_bytes(sizes[guarded])
+        if check_bytes:
+            own.append(Region(name=f"check.{guarded}", kind="check", size_bytes=check_bytes, own=True))
+    if protection.padding_bytes:
+        own.append(Region(name="padding", kind="padding", size_bytes=protection.padding_bytes, own=True))
+    if protection.checkpoint_period:
+        stored = CHECKPOINT_SLOTS * sum(sizes[guarded] for guarded in protection.regions)
+        own.append(Region(name="checkpoint", kind="checkpoint", size_bytes=stored, own=True, technology="flash"))
+    return own

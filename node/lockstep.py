@@ -1,0 +1,203 @@
+"""One run in logical time: inferences, faults, scrubs and checkpoints in an order that no clock decides.
+
+The order within inference ``k`` is: scrub if due, save a checkpoint if due, then operator by operator, each fault
+just before the operator it names. So every target gives the same outcome for the same faults.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from itertools import groupby
+
+import numpy as np
+from numpy.typing import NDArray
+
+from firmware_bridge.errors import DataError
+from firmware_bridge.messages import Delivery, Fault, Inference, Readback, Run, RunResult
+from node.computer import Computer
+from node.ecc import DecodeReport
+
+Samples = Sequence[Mapping[str, NDArray[np.generic]]]
+
+
+class LockstepRun:
+    """The state of one run on one computer.
+
+    Parameters
+    ----------
+    computer : Computer
+        Where it runs.
+    samples : sequence of mapping
+        All loaded inputs; the run names them by index.
+    run : Run
+        Which inputs, under which faults.
+    """
+
+    def __init__(self, computer: Computer, samples: Samples, run: Run) -> None:
+        self._computer = computer
+        self._samples = samples
+        self._run = run
+        self._faults = _by_inference(run, computer.engine.n_steps)
+        self._readbacks: dict[int, Readback] = {}
+        self._report = DecodeReport(0, 0, 0)
+        self._stopped = False
+        self._reloads = self._rollbacks = self._lost = self._saves = 0
+        self._busy_ns = self._protect_ns = self._save_ns = self._verify_ns = self._restore_ns = 0
+
+    def execute(self) -> RunResult:
+        """Run every inference and give what happened."""
+        if self._run.isolate and not self._computer.reset():
+            self._reloads += 1
+        started_ns = time.perf_counter_ns()
+        inferences = tuple(self._inference(number) for number in range(len(self._run.inputs)))
+        elapsed_ns = time.perf_counter_ns() - started_ns
+        return self._result(inferences, elapsed_ns)
+
+    # ---- one inference -----------------------------------------------------------------------------------------
+
+    def _inference(self, number: int) -> Inference:
+        self._guard(number)
+        if self._stopped:
+            # Faults that were to strike a stopped node still strike its memory: the record must show them.
+            for index, fault in self._faults.get(number, ()):
+                self._inject(index, fault)
+            return Inference(delivery=Delivery.WITHHELD, output=b"")
+        self._computer.write_inputs(self._sample(number))
+        self._compute(self._faults.get(number, []))
+        self._computer.counters.inferences += 1
+        return Inference(delivery=Delivery.DELIVERED, output=self._computer.engine.output_bytes())
+
+    def _sample(self, number: int) -> Mapping[str, NDArray[np.generic]]:
+        index = self._run.inputs[number]
+        if index >= len(self._samples):
+            raise DataError(f"run {self._run.run_id} asks for input {index}; {len(self._samples)} are loaded")
+        return self._samples[index]
+
+    def _compute(self, faults: list[tuple[int, Fault]]) -> None:
+        computer = self._computer
+        position = 0
+        for step, group in groupby(faults, key=lambda entry: entry[1].step):
+            self._steps(position, step)
+            position = step
+            for index, fault in group:
+                self._inject(index, fault)
+        self._steps(position, computer.engine.n_steps)
+        if computer.protection.slowdown > 1.0:
+            computer.throttle.idle(computer.protection.slowdown - 1.0)
+
+    def _steps(self, first: int, last: int) -> None:
+        """Run operators ``first`` to ``last - 1``, one by one where something happens between them."""
+        computer = self._computer
+        if not (computer.has_stuck or computer.throttle.throttled):
+            self._timed_steps(first, last)
+            return
+        for step in range(first, last):
+            computer.assert_stuck()
+            self._timed_steps(step, step + 1)
+        computer.assert_stuck()
+
+    def _timed_steps(self, first: int, last: int) -> None:
+        started_ns = time.perf_counter_ns()
+        self._computer.engine.run_steps(first, last)
+        busy_ns = time.perf_counter_ns() - started_ns
+        self._busy_ns += busy_ns
+        self._computer.throttle.worked(busy_ns / 1e9)
+
+    def _inject(self, index: int, fault: Fault) -> None:
+        self._readbacks[index] = self._computer.inject(fault)
+
+    # ---- protection --------------------------------------------------------------------------------------------
+
+    def _guard(self, number: int) -> None:
+        protection = self._computer.protection
+        if self._stopped:
+            return
+        if protection.scrub_period and number % protection.scrub_period == 0:
+            started_ns = time.perf_counter_ns()
+            sound = self._correct()
+            self._protect_ns += time.perf_counter_ns() - started_ns
+            if not sound:
+                self._recover(number)
+        due = protection.checkpoint_period and number and number % protection.checkpoint_period == 0
+        if due and not self._stopped:
+            self._save(number)
+
+    def _correct(self) -> bool:
+        report = self._computer.scrub()
+        self._report += report
+        return report.detected == 0
+
+    def _save(self, number: int) -> None:
+        """Save, after verifying: a checkpoint that preserves corruption would be worse than none."""
+        started_ns = time.perf_counter_ns()
+        sound = self._correct()
+        self._verify_ns += time.perf_counter_ns() - started_ns
+        if not sound:
+            self._recover(number)
+            return
+        started_ns = time.perf_counter_ns()
+        self._computer.checkpoint(number)
+        self._save_ns += time.perf_counter_ns() - started_ns
+        self._saves += 1
+
+    def _recover(self, number: int) -> None:
+        started_ns = time.perf_counter_ns()
+        frame = self._computer.recover()
+        self._restore_ns += time.perf_counter_ns() - started_ns
+        if frame is None:
+            self._stopped = True
+            return
+        self._rollbacks += 1
+        if frame >= 0:
+            self._redo(frame, number)
+
+    def _redo(self, frame: int, number: int) -> None:
+        """Do the inferences since the checkpoint again; what was delivered then stays delivered."""
+        for lost in range(frame, number):
+            self._computer.write_inputs(self._sample(lost))
+            self._steps(0, self._computer.engine.n_steps)
+            self._lost += 1
+
+    # ---- result ------------------------------------------------------------------------------------------------
+
+    def _result(self, inferences: tuple[Inference, ...], elapsed_ns: int) -> RunResult:
+        throttle = self._computer.throttle
+        vitals = throttle.vitals()
+        return RunResult(
+            run_id=self._run.run_id,
+            inferences=inferences,
+            readbacks=tuple(self._readbacks[index] for index in range(len(self._run.faults))),
+            checked_words=self._report.words,
+            corrected_words=self._report.corrected,
+            detected_words=self._report.detected,
+            reloads=self._reloads,
+            rollbacks=self._rollbacks,
+            lost_inferences=self._lost,
+            saves=self._saves,
+            elapsed_us=elapsed_ns // 1000,
+            busy_us=self._busy_ns // 1000,
+            protect_us=self._protect_ns // 1000,
+            save_us=self._save_ns // 1000,
+            verify_us=self._verify_ns // 1000,
+            restore_us=self._restore_ns // 1000,
+            clock_mhz=throttle.clock_mhz,
+            throttled=throttle.flags,
+            plant_c=throttle.plant_c,
+            board_c=vitals.temperature_c,
+        )
+
+
+def _by_inference(run: Run, n_steps: int) -> dict[int, list[tuple[int, Fault]]]:
+    """Sort the faults by moment, keeping their index in the request; refuse moments outside the run."""
+    table: dict[int, list[tuple[int, Fault]]] = {}
+    for index, fault in enumerate(run.faults):
+        if fault.inference >= len(run.inputs) or fault.step > n_steps:
+            raise DataError(
+                f"fault {index}: moment (inference {fault.inference}, step {fault.step}) lies outside a run of "
+                f"{len(run.inputs)} inferences with {n_steps} steps"
+            )
+        table.setdefault(fault.inference, []).append((index, fault))
+    for entries in table.values():
+        entries.sort(key=lambda entry: (entry[1].step, entry[0]))
+    return table

@@ -1,0 +1,282 @@
+"""The node's commands: one message in, one message out, whatever carries them."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from firmware_bridge import crc
+from firmware_bridge.errors import DataError, Refused
+from firmware_bridge.messages import (
+    Checkpoint,
+    CheckpointReport,
+    Configure,
+    Done,
+    Inject,
+    Injected,
+    Message,
+    Reset,
+    Restore,
+    Run,
+    Scrub,
+    ScrubReport,
+    SetTemperature,
+    SetThrottleLimits,
+    Telemetry,
+    TelemetryRequest,
+)
+from node.computer import Computer
+from node.interrupts import raise_interrupt, real_interrupt
+from node.lockstep import LockstepRun
+from node.model.image import Image
+from node.protection import Protection
+
+
+class Service:
+    """A computer that answers messages.
+
+    Parameters
+    ----------
+    storage : Path
+        Directory for checkpoints.
+    in_process : bool
+        True where a functional interrupt must not kill or hang the process (it is raised instead).
+    """
+
+    def __init__(self, storage: Path, *, in_process: bool) -> None:
+        self._storage = storage
+        self._interrupt = raise_interrupt if in_process else real_interrupt
+        self._image: Image | None = None
+        self._protection = Protection()
+        self._computer: Computer | None = None
+        self._samples: list[dict[str, NDArray[np.generic]]] = []
+        self._started_s = time.monotonic()
+        self._load_mark = (time.monotonic(), 0.0)
+        self._handlers: dict[type, Callable[..., Message]] = {
+            Configure: self._configure,
+            Inject: self._inject,
+            SetTemperature: self._set_temperature,
+            SetThrottleLimits: self._set_throttle_limits,
+            Run: self._run,
+            Scrub: self._scrub,
+            Checkpoint: self._checkpoint,
+            Restore: self._restore,
+            TelemetryRequest: self._telemetry,
+            Reset: self._reset,
+        }
+
+    def handle(self, message: Message) -> Message:
+        """Carry out one command and give its reply.
+
+        Raises
+        ------
+        FlightNodeError
+            The command cannot be carried out; the agent answers with its text.
+        PayloadCrash, PayloadHang
+            The computer ended abnormally (in process only).
+        """
+        handler = self._handlers.get(type(message))
+        if handler is None:
+            raise Refused(f"this node does not answer {type(message).__name__}")
+        return handler(message)
+
+    # ---- what is loaded ----------------------------------------------------------------------------------------
+
+    def load_image(self, path: Path) -> None:
+        """Take a compiled model; inputs loaded before it are forgotten."""
+        self._image = Image.load(path)
+        self._samples = []
+        self._rebuild()
+
+    def load_inputs(self, path: Path) -> None:
+        """Take the inputs that runs name by index: an .npz with one array per model input, first axis = sample."""
+        image = self._loaded_image()
+        try:
+            with np.load(path, allow_pickle=False) as archive:
+                arrays = {name: archive[name] for name in archive.files}
+        except (OSError, ValueError) as error:
+            raise DataError(f"inputs: not an .npz archive of plain arrays: {error}") from None
+        self._samples = split_samples(image, arrays)
+
+    def _configure(self, message: Configure) -> Done:
+        self._protection = Protection.from_json(message.protection)
+        self._rebuild()
+        return Done()
+
+    def _rebuild(self) -> None:
+        if self._image is None:
+            return
+        heat = None
+        if self._computer is not None:
+            heat = self._computer.throttle.plant_c
+            self._computer.close()
+        self._computer = Computer(
+            self._image, protection=self._protection, storage=self._storage, interrupt=self._interrupt
+        )
+        if heat is not None and not math.isnan(heat):
+            self._computer.throttle.set_temperature(heat)
+
+    def _loaded_image(self) -> Image:
+        if self._image is None:
+            raise Refused("no image is loaded: load one first")
+        return self._image
+
+    def _ready(self) -> Computer:
+        self._loaded_image()
+        assert self._computer is not None  # _rebuild makes it with the image
+        return self._computer
+
+    # ---- commands ----------------------------------------------------------------------------------------------
+
+    def _run(self, message: Run) -> Message:
+        computer = self._ready()
+        if not self._samples:
+            raise Refused("no inputs are loaded: load them first")
+        return LockstepRun(computer, self._samples, message).execute()
+
+    def _inject(self, message: Inject) -> Injected:
+        computer = self._ready()
+        return Injected(readbacks=tuple(computer.inject(fault) for fault in message.faults))
+
+    def _set_temperature(self, message: SetTemperature) -> Done:
+        self._ready().throttle.set_temperature(message.celsius)
+        return Done()
+
+    def _set_throttle_limits(self, message: SetThrottleLimits) -> Done:
+        self._ready().throttle.set_limits(message.soft_c, message.hard_c)
+        return Done()
+
+    def _scrub(self, _message: Scrub) -> ScrubReport:
+        computer = self._ready()
+        started_ns = time.perf_counter_ns()
+        report = computer.scrub()
+        return ScrubReport(
+            words=report.words,
+            corrected=report.corrected,
+            detected=report.detected,
+            elapsed_us=(time.perf_counter_ns() - started_ns) // 1000,
+        )
+
+    def _checkpoint(self, _message: Checkpoint) -> CheckpointReport:
+        computer = self._ready()
+        started_ns = time.perf_counter_ns()
+        report = computer.scrub()
+        verified_ns = time.perf_counter_ns()
+        if report.detected:
+            raise Refused(f"not saved: {report.detected} words are wrong and cannot be corrected; restore or reset")
+        sequence = computer.checkpoint()
+        return CheckpointReport(
+            sequence=sequence,
+            size_bytes=computer.checkpoint_bytes,
+            elapsed_us=(time.perf_counter_ns() - started_ns) // 1000,
+            verify_us=(verified_ns - started_ns) // 1000,
+        )
+
+    def _restore(self, _message: Restore) -> CheckpointReport:
+        computer = self._ready()
+        started_ns = time.perf_counter_ns()
+        found = computer.restore()
+        if found is None:
+            raise Refused("no checkpoint verifies: reset the node or load the image again")
+        return CheckpointReport(
+            sequence=found.sequence,
+            size_bytes=computer.checkpoint_bytes,
+            elapsed_us=(time.perf_counter_ns() - started_ns) // 1000,
+            verify_us=0,
+        )
+
+    def _reset(self, _message: Reset) -> Done:
+        computer = self._ready()
+        computer.reset()
+        computer.throttle.reset()
+        return Done()
+
+    def _telemetry(self, _message: TelemetryRequest) -> Telemetry:
+        now = time.monotonic()
+        uptime_ms = int((now - self._started_s) * 1000)
+        if self._computer is None:
+            return _bare_telemetry(uptime_ms)
+        computer = self._computer
+        throttle, counters = computer.throttle, computer.counters
+        marked, busy_then = self._load_mark
+        busy = throttle.busy_s
+        load = min(1.0, max(0.0, (busy - busy_then) / (now - marked))) if now > marked else 0.0
+        self._load_mark = (now, busy)
+        return Telemetry(
+            uptime_ms=uptime_ms,
+            state="ready" if self._samples else "image loaded",
+            plant_c=throttle.plant_c,
+            board_c=throttle.vitals().temperature_c,
+            clock_mhz=throttle.clock_mhz,
+            clock_ratio=throttle.ratio,
+            throttled=throttle.flags,
+            throttle_actuator=throttle.actuator_name,
+            load=load,
+            inferences=counters.inferences,
+            corrected_words=counters.corrected_words,
+            detected_words=counters.detected_words,
+            reloads=counters.reloads,
+            crc_engine=crc.engine(),
+        )
+
+    def close(self) -> None:
+        """Close the computer."""
+        if self._computer is not None:
+            self._computer.close()
+
+
+def _bare_telemetry(uptime_ms: int) -> Telemetry:
+    return Telemetry(
+        uptime_ms=uptime_ms,
+        state="no image",
+        plant_c=math.nan,
+        board_c=math.nan,
+        clock_mhz=math.nan,
+        clock_ratio=1.0,
+        throttled=0,
+        throttle_actuator="none",
+        load=0.0,
+        inferences=0,
+        corrected_words=0,
+        detected_words=0,
+        reloads=0,
+        crc_engine=crc.engine(),
+    )
+
+
+def split_samples(image: Image, arrays: dict[str, NDArray[np.generic]]) -> list[dict[str, NDArray[np.generic]]]:
+    """Cut arrays of many samples into one mapping a sample, in the shape that the model takes.
+
+    A model input of shape ``[1, ...]`` takes samples stored as ``[n, ...]`` or ``[n, 1, ...]``.
+
+    Raises
+    ------
+    DataError
+        An array is missing, or has the wrong dtype, shape or number of samples.
+    """
+    counts: dict[str, int] = {}
+    shaped: dict[str, NDArray[np.generic]] = {}
+    for spec in image.inputs:
+        if spec.name not in arrays:
+            held = ", ".join(arrays) or "none"
+            raise DataError(f"inputs: no array {spec.name!r} (the model's input); the file holds {held}")
+        array = arrays[spec.name]
+        wanted = tuple(spec.shape)
+        accepted = {wanted} | ({wanted[1:]} if wanted[:1] == (1,) else set())
+        if array.dtype != np.dtype(spec.dtype):
+            raise DataError(f"inputs: {spec.name!r} has dtype {array.dtype}, the model takes {spec.dtype}: convert it")
+        if array.ndim == 0 or array.shape[1:] not in accepted:
+            raise DataError(
+                f"inputs: {spec.name!r} has shape {list(array.shape)}; give [samples, "
+                f"{', '.join(str(size) for size in (wanted[1:] if wanted[:1] == (1,) else wanted))}]"
+            )
+        counts[spec.name] = array.shape[0]
+        shaped[spec.name] = np.ascontiguousarray(array).reshape(array.shape[0], *wanted)
+    if len(set(counts.values())) != 1 or not next(iter(counts.values())):
+        raise DataError(f"inputs: the arrays hold {counts} samples: give the same number, at least 1")
+    return [{name: array[index] for name, array in shaped.items()} for index in range(next(iter(counts.values())))]
