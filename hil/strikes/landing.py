@@ -1,0 +1,77 @@
+"""Where a strike lands in one memory layout: from physical cells to the bits of regions."""
+
+from __future__ import annotations
+
+from firmware_bridge.messages import Fault, FaultKind
+from hil.strikes.fault_model import WORD_BITS, FaultModel
+from hil.strikes.fault_space import FaultSpace
+from hil.strikes.strike import Strike
+
+_KINDS = {"flip": FaultKind.FLIP, "stuck_at_0": FaultKind.STUCK_AT_0, "stuck_at_1": FaultKind.STUCK_AT_1}
+
+
+def land(strike: Strike, space: FaultSpace, model: FaultModel) -> tuple[Fault, ...]:
+    """Give the faults of one strike in one layout: one per struck cell, in physical order, all distinct.
+
+    Parameters
+    ----------
+    strike : Strike
+        What nature did.
+    space : FaultSpace
+        The layout's cells; the strike's own space must be among them (DataError).
+    model : FaultModel
+        How the memory interleaves its words.
+    """
+    faults = []
+    for cell in strike.cells:
+        cells, within = space.locate(strike.space, cell)
+        fault = Fault(
+            strike=strike.number,
+            region=cells.region,
+            bit=logical_bit(within, cells.bits, model.interleave),
+            kind=_KINDS[strike.kind],
+            inference=strike.inference,
+            step=strike.step,
+        )
+        faults.append(fault)
+    return tuple(faults)
+
+
+def logical_bit(cell: int, bits: int, interleave: int) -> int:
+    """Give the logical bit that a physical cell of a region holds; a bijection of 0 .. bits - 1.
+
+    Groups of ``interleave`` words lie bit by bit beside each other: bit 0 of each word, then bit 1 of each, and
+    so on. The words left over at the end form a smaller group; bits that fill no word stay where they are.
+    Words are counted from the start of the region, as the codes count them.
+
+    Examples
+    --------
+    >>> [logical_bit(cell, bits=640, interleave=4) for cell in (0, 1, 2, 3, 4)]
+    [0, 64, 128, 192, 1]
+    """
+    start, words = _group(cell, bits, interleave)
+    bit, word = divmod(cell - start, words) if words else (cell - start, 0)
+    return start + word * WORD_BITS + bit
+
+
+def physical_cell(bit: int, bits: int, interleave: int) -> int:
+    """Give the physical cell of a region's logical bit: the inverse of :func:`logical_bit`.
+
+    Examples
+    --------
+    >>> physical_cell(64, bits=640, interleave=4)
+    1
+    """
+    start, words = _group(bit, bits, interleave)
+    word, position = divmod(bit - start, WORD_BITS) if words else (0, bit - start)
+    return start + position * words + word if words else bit
+
+
+def _group(index: int, bits: int, interleave: int) -> tuple[int, int]:
+    """Give where the group of a cell (or bit: a group holds both alike) starts, and its number of words."""
+    group_bits = interleave * WORD_BITS
+    start = index // group_bits * group_bits
+    words = min(interleave, (bits - start) // WORD_BITS)
+    if index - start >= words * WORD_BITS:
+        return start + words * WORD_BITS, 0
+    return start, words
