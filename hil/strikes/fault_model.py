@@ -62,6 +62,9 @@ class FaultModel:
             )
         if not 0.0 <= self.across_rows <= 1.0:
             raise ConfigError(f"fault model: across_rows = {self.across_rows}: give a share of 0 to 1")
+        for key in ("row_bits", "interleave"):
+            if type(getattr(self, key)) is not int:
+                raise ConfigError(f"fault model: {key} = {getattr(self, key)!r}: give a whole number")
         if self.row_bits < WORD_BITS:
             raise ConfigError(f"fault model: row_bits = {self.row_bits}: give {WORD_BITS} or more")
         if not 1 <= self.interleave <= self.row_bits // WORD_BITS:
@@ -156,16 +159,7 @@ def _near(name: str, known: Mapping[str, object] | tuple[str, ...]) -> str:
     return f"; did you mean {near[0]!r}?" if near else ""
 
 
-_MANY_CELLS = 0.277
-_CLUSTERS = FaultModel(
-    name="clusters",
-    cluster_sizes=(
-        (1, 1.0 - _MANY_CELLS),
-        (2, _MANY_CELLS * 12 / 15),
-        (3, _MANY_CELLS * 2 / 15),
-        (6, _MANY_CELLS * 1 / 15),
-    ),
-)
+_CLUSTERS = FaultModel(name="clusters", cluster_sizes=((1, 0.723), (2, 0.2216), (3, 0.0369), (6, 0.0185)))
 PRESETS: Mapping[str, FaultModel] = MappingProxyType(
     {
         model.name: model
