@@ -1,0 +1,18 @@
+"""Protects stored bits: codes behind one interface, protected regions and the scrubber that walks over them."""
+
+from __future__ import annotations
+
+from types import MappingProxyType
+
+from node.ecc.code import Code, DecodeReport
+from node.ecc.controls import Oracle, Unprotected
+from node.ecc.hsiao import Hsiao
+from node.ecc.parity import Parity
+from node.ecc.region import ProtectedRegion
+from node.ecc.scrubber import Scrubber
+from node.ecc.tmr import Tmr
+
+CODES = MappingProxyType({code.name: code for code in (Unprotected(), Parity(), Hsiao(), Tmr(), Oracle())})
+"""Every code by its name: ``none``, ``parity``, ``hsiao_72_64``, ``tmr``, ``oracle``."""
+
+__all__ = ["CODES", "Code", "DecodeReport", "ProtectedRegion", "Scrubber"]
