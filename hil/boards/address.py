@@ -1,0 +1,31 @@
+"""What a target may be called: the same words and URLs everywhere."""
+
+from __future__ import annotations
+
+from firmware_bridge.errors import ConfigError
+from hil.toml_file import advice
+
+TARGETS = {
+    "sim": "the node's own code, called in this process: the fastest",
+    "memory": "a node in a thread, over the full protocol without a line",
+    "pty": "a node in a process of its own, behind a pseudo-terminal: the full serial stack",
+    "serial:///dev/ttyUSB0?baud=921600": "a board on a serial port",
+    "tcp://host:port": "a board behind a serial-to-network adapter, or a node on another machine",
+    "bench:NAME": "a board that bench.toml names",
+}
+_WORDS = ("sim", "memory", "pty")
+_SCHEMES = ("serial://", "tcp://", "bench:")
+
+
+def check_target(target: str, where: str) -> None:
+    """Raise ConfigError unless ``target`` has the form of a target; whether it answers is found out later.
+
+    Examples
+    --------
+    >>> check_target("simm", "--target")
+    Traceback (most recent call last):
+    firmware_bridge.errors.ConfigError: --target = 'simm': no such target; did you mean 'sim'?
+    """
+    if target in _WORDS or any(target.startswith(scheme) and len(target) > len(scheme) for scheme in _SCHEMES):
+        return
+    raise ConfigError(f"{where} = {target!r}: no such target; {advice(target, TARGETS)}")

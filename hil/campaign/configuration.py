@@ -1,0 +1,271 @@
+"""The campaign file: what is struck, how often, with which protections, and where.
+
+A campaign file is TOML. :func:`load_campaign` reads and checks all that can be checked without computing; every
+error names the file, the key, what is wrong and what to do. ``hil init --example DIR`` writes one that runs.
+"""
+
+from __future__ import annotations
+
+from math import isfinite
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+
+from firmware_bridge.errors import ConfigError
+from hil.boards.address import check_target
+from hil.campaign.protections import ProtectionEntry, read_entry, with_controls
+from hil.strikes.fault_model import FaultModel
+from hil.strikes.fault_model import preset as fault_model_preset
+from hil.toml_file import Table, check_keys, read_document, typed_table
+from hil.workloads import digits
+
+STRIKE_REGIONS = ("weights", "activations", "steps")
+CRITICAL = ("top1", "labels", "tolerance")
+BUILTIN = {"builtin:digits_int8": "int8", "builtin:digits_f32": "f32"}
+MISSING_HINT = "write a campaign with `hil init --example DIR`"
+
+Count = Annotated[int, msgspec.Meta(ge=1, le=2**31 - 1)]
+
+
+class CampaignSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """``[campaign]``: its name, its seed, how much is run, and where."""
+
+    name: str
+    seed: Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)] = 0
+    trials: Count = 1000
+    inferences: Annotated[int, msgspec.Meta(ge=1, le=65535)] = 4
+    target: str = "sim"
+
+
+class WorkloadSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """``[workload]``: the model, its inputs, and what makes a wrong output critical.
+
+    ``critical`` is ``top1`` (the largest output moved), ``labels`` (a right answer became a wrong one),
+    ``tolerance`` (off by more than ``tolerance`` times the largest golden output) or ``module:function``
+    (see :mod:`hil.campaign.predicate`).
+    """
+
+    model: str
+    inputs: str = ""
+    labels: str = ""
+    critical: str = "top1"
+    tolerance: Annotated[float, msgspec.Meta(ge=0.0)] = 0.0
+
+    @property
+    def is_builtin(self) -> bool:
+        """True for a model that comes with the package."""
+        return self.model in BUILTIN
+
+    @property
+    def label(self) -> str:
+        """Name of the model without its folder: the same for a campaign and for the copy that a run keeps."""
+        return self.model if self.is_builtin else Path(self.model).name
+
+
+class StrikesSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """``[strikes]``: a preset of :mod:`hil.strikes`, or ``[strikes.custom]`` with the fields of a FaultModel."""
+
+    fault_model: str = ""
+    custom: dict[str, Any] | None = None
+    regions: tuple[str, ...] = ("weights", "activations")
+
+
+class RateSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """``[rate]``: upsets per bit and day, as low, best and high."""
+
+    low: float
+    best: float
+    high: float
+
+
+class CampaignFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A campaign that was read and checked.
+
+    Parameters
+    ----------
+    directory : Path
+        Folder of the file; the workload's paths are relative to it.
+    fault_model : FaultModel
+        What ``strikes`` names.
+    protections : tuple of ProtectionEntry
+        In the order none, the listed ones, null, oracle, restore; controls that the file left out are added.
+    """
+
+    directory: Path
+    campaign: CampaignSection
+    workload: WorkloadSection
+    strikes: StrikesSection
+    fault_model: FaultModel
+    rate: RateSection | None
+    protections: tuple[ProtectionEntry, ...]
+
+    @property
+    def model_path(self) -> Path:
+        """Where the ONNX file lies."""
+        kind = BUILTIN.get(self.workload.model)
+        return digits(kind).model_path if kind else self.directory / self.workload.model
+
+    @property
+    def inputs_path(self) -> Path:
+        """Where the ``.npz`` file with one array a model input lies."""
+        kind = BUILTIN.get(self.workload.model)
+        return digits(kind).inputs_path if kind else self.directory / self.workload.inputs
+
+    @property
+    def labels_path(self) -> Path | None:
+        """Where the labels lie: ``.npy``, or the ``labels`` array of a builtin's ``.npz``; None without labels."""
+        if self.workload.is_builtin:
+            return self.inputs_path
+        return self.directory / self.workload.labels if self.workload.labels else None
+
+    def changed(self, *, target: str | None = None, trials: int | None = None) -> CampaignFile:
+        """Give the campaign with another target or another number of trials; None keeps what the file says."""
+        section = self.campaign
+        if target is not None:
+            check_target(target, "--target")
+            section = msgspec.structs.replace(section, target=target)
+        if trials is not None:
+            if not 1 <= trials < 2**31:
+                raise ConfigError(f"--trials {trials}: give 1 or more")
+            section = msgspec.structs.replace(section, trials=trials)
+        return msgspec.structs.replace(self, campaign=section)
+
+    def to_document(self) -> Table:
+        """Give the tables that :func:`read_campaign` reads back equal, with every control written out."""
+        return {
+            "campaign": msgspec.structs.asdict(self.campaign),
+            "workload": {key: value for key, value in msgspec.structs.asdict(self.workload).items() if value != ""},
+            "strikes": {
+                "fault_model": self.fault_model.name if self.strikes.custom is None else None,
+                "regions": self.strikes.regions,
+                "custom": self.strikes.custom,
+            },
+            "rate": msgspec.structs.asdict(self.rate) if self.rate else None,
+            "protection": [entry.to_table() for entry in self.protections],
+        }
+
+
+def load_campaign(path: Path) -> CampaignFile:
+    """Give the campaign of a file.
+
+    Parameters
+    ----------
+    path : Path
+        A TOML file; the paths inside it are relative to its folder.
+
+    Raises
+    ------
+    ConfigError
+        For anything that cannot be run as written; the message names file, key and remedy.
+    """
+    return read_campaign(read_document(path, MISSING_HINT), path)
+
+
+def read_campaign(document: Table, path: Path) -> CampaignFile:
+    """Give the campaign that ``document``, the tables of the file ``path``, describes."""
+    check_keys(document, ["campaign", "workload", "strikes", "rate", "protection"], str(path))
+    for key in ("campaign", "workload"):
+        if key not in document:
+            raise ConfigError(f"{path}: [{key}] is missing; add it, or {MISSING_HINT}")
+    campaign = typed_table(document["campaign"], CampaignSection, f"{path}: [campaign]")
+    if not campaign.name.strip() or not campaign.name.isprintable():
+        raise ConfigError(f"{path}: [campaign]: name = {campaign.name!r}; give a name of printable characters")
+    check_target(campaign.target, f"{path}: [campaign]: target")
+    strikes = typed_table(document.get("strikes", {}), StrikesSection, f"{path}: [strikes]")
+    result = CampaignFile(
+        directory=path.absolute().parent,
+        campaign=campaign,
+        workload=typed_table(document["workload"], WorkloadSection, f"{path}: [workload]"),
+        strikes=strikes,
+        fault_model=_fault_model(strikes, f"{path}: [strikes]"),
+        rate=_rate(document.get("rate"), f"{path}: [rate]"),
+        protections=_protections(document.get("protection", []), f"{path}: [[protection]]"),
+    )
+    _check_workload(result, f"{path}: [workload]")
+    return result
+
+
+def _fault_model(strikes: StrikesSection, where: str) -> FaultModel:
+    if not strikes.regions or len(set(strikes.regions)) != len(strikes.regions):
+        raise ConfigError(f"{where}: regions = {list(strikes.regions)}: name at least one region, each once")
+    for region in strikes.regions:
+        if region not in STRIKE_REGIONS:
+            raise ConfigError(f"{where}: regions: no region {region!r}; choose from {', '.join(STRIKE_REGIONS)}")
+    if strikes.custom is not None and strikes.fault_model:
+        raise ConfigError(f"{where}: fault_model and [strikes.custom] are both given; keep one of them")
+    try:
+        if strikes.custom is not None:
+            return FaultModel.from_mapping({"name": "custom"} | strikes.custom)
+        return fault_model_preset(strikes.fault_model or "clusters")
+    except ConfigError as error:
+        key = "custom" if strikes.custom is not None else "fault_model"
+        raise ConfigError(f"{where}: {key}: {str(error).removeprefix('fault model: ')}") from None
+
+
+def _rate(table: Any, where: str) -> RateSection | None:
+    if table is None:
+        return None
+    rate = typed_table(table, RateSection, where)
+    for key, value in msgspec.structs.asdict(rate).items():
+        if not (isfinite(value) and value > 0.0):
+            raise ConfigError(f"{where}: {key} = {value}: give upsets per bit and day above 0, or leave [rate] out")
+    if not rate.low <= rate.best <= rate.high:
+        raise ConfigError(f"{where}: low, best, high = {rate.low}, {rate.best}, {rate.high}: put them in rising order")
+    return rate
+
+
+def _protections(tables: Any, where: str) -> tuple[ProtectionEntry, ...]:
+    from node.ecc import CODES
+
+    if not isinstance(tables, list):
+        raise ConfigError(f"{where}: expected tables; write each protection under its own [[protection]]")
+    listed = tuple(read_entry(table, where, tuple(CODES)) for table in tables)
+    if not listed:
+        raise ConfigError(f"{where}: none is listed; add at least one [[protection]] with name and code")
+    seen: set[str] = set()
+    for entry in listed:
+        if entry.name in seen:
+            raise ConfigError(f"{where} {entry.name!r}: this name stands there twice; names must differ")
+        seen.add(entry.name)
+    return with_controls(listed)
+
+
+def _check_workload(campaign: CampaignFile, where: str) -> None:
+    workload = campaign.workload
+    if workload.is_builtin:
+        if workload.inputs or workload.labels:
+            raise ConfigError(f"{where}: {workload.model} brings its own inputs and labels; leave both out")
+    elif workload.model.startswith("builtin:"):
+        raise ConfigError(f"{where}: model = {workload.model!r}: no such model; choose from {', '.join(BUILTIN)}")
+    elif not workload.inputs:
+        raise ConfigError(f"{where}: inputs is missing; give a .npz file with one array for each input of the model")
+    _check_file(campaign.model_path, f"{where}: model", (".onnx",))
+    _check_file(campaign.inputs_path, f"{where}: inputs", (".npz",))
+    if campaign.labels_path is not None and not workload.is_builtin:
+        _check_file(campaign.labels_path, f"{where}: labels", (".npy",))
+    _check_critical(campaign, where)
+
+
+def _check_file(path: Path, where: str, suffixes: tuple[str, ...]) -> None:
+    if path.suffix not in suffixes:
+        raise ConfigError(f"{where} = {path.name!r}: expected a {' or '.join(suffixes)} file")
+    if not path.is_file():
+        raise ConfigError(f"{where}: no file {path}; paths are relative to the campaign file")
+
+
+def _check_critical(campaign: CampaignFile, where: str) -> None:
+    from hil.campaign.predicate import load_predicate
+
+    workload = campaign.workload
+    if not isfinite(workload.tolerance):
+        raise ConfigError(f"{where}: tolerance = {workload.tolerance}: give a finite number")
+    if workload.critical == "labels" and campaign.labels_path is None:
+        raise ConfigError(f"{where}: critical = 'labels' needs labels; add labels = \"FILE.npy\"")
+    if (workload.critical == "tolerance") != (workload.tolerance > 0.0):
+        raise ConfigError(
+            f"{where}: tolerance = {workload.tolerance} with critical = {workload.critical!r}: "
+            'a tolerance above 0 belongs to critical = "tolerance", and to nothing else'
+        )
+    if workload.critical not in CRITICAL:
+        load_predicate(workload.critical, campaign.directory, where)

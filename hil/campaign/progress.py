@@ -1,0 +1,43 @@
+"""What a long piece of work says about itself while it runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProgressEvent:
+    """How far one stage has come.
+
+    Parameters
+    ----------
+    stage : str
+        What is being done, as a user reads it: ``"compile"``, ``"load"``, ``"strike"``. A new stage starts a new bar.
+    done, total : int
+        Steps done and steps in all; ``total`` 0 means that nobody knows yet.
+    note : str
+        What is special right now (``"node restarted"``); empty most of the time.
+
+    Examples
+    --------
+    >>> ProgressEvent(stage="strike", done=250, total=1000).fraction
+    0.25
+    """
+
+    stage: str
+    done: int
+    total: int
+    note: str = ""
+
+    @property
+    def fraction(self) -> float:
+        """Part done, 0 to 1; 0 while the total is unknown."""
+        return min(1.0, self.done / self.total) if self.total else 0.0
+
+
+ProgressSink = Callable[[ProgressEvent], None]
+
+
+def silent(_event: ProgressEvent) -> None:
+    """Ignore every event: for callers that show nothing."""

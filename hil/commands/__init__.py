@@ -1,0 +1,1 @@
+"""The commands of ``hil``, one file each; at the top they import nothing heavy."""

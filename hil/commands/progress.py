@@ -1,0 +1,91 @@
+"""Progress on standard error: a bar on a terminal, plain lines anywhere else."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, TextIO
+
+from hil.campaign.progress import ProgressEvent, ProgressSink
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
+
+LINE_PERIOD_S = 10.0
+"""Longest silence of the plain lines while a stage goes on."""
+
+
+@contextmanager
+def shown_progress(stream: TextIO | None = None) -> Iterator[ProgressSink]:
+    """Give a sink that shows its events on ``stream`` (standard error) until the block ends."""
+    target = sys.stderr if stream is None else stream
+    if not target.isatty():
+        yield PlainLines(target, time.monotonic)
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (
+        TextColumn("{task.description:<14}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[rate]:>10}"),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[note]}"),
+    )
+    with Progress(*columns, console=Console(file=target)) as progress:
+        yield _Bars(progress)
+
+
+class PlainLines:
+    """One line when a stage starts, at each tenth of it, when something is to be noted, and at its end."""
+
+    def __init__(self, stream: TextIO, clock: Callable[[], float]) -> None:
+        self._stream = stream
+        self._clock = clock
+        self._stage = ""
+        self._tenth = -1
+        self._last_s = 0.0
+        self._start = (0.0, 0)
+
+    def __call__(self, event: ProgressEvent) -> None:
+        """Write a line, if this event is worth one."""
+        now = self._clock()
+        if event.stage != self._stage:
+            self._stage, self._tenth, self._start = event.stage, -1, (now, event.done)
+        tenth = int(event.fraction * 10)
+        if tenth == self._tenth and not event.note and now - self._last_s < LINE_PERIOD_S:
+            return
+        self._tenth, self._last_s = tenth, now
+        total = f"/{event.total}" if event.total else ""
+        parts = [f"{event.stage}: {event.done}{total}", self._rate(event, now), event.note]
+        print("  ".join(part for part in parts if part), file=self._stream, flush=True)
+
+    def _rate(self, event: ProgressEvent, now: float) -> str:
+        start_s, start_done = self._start
+        if event.done <= start_done or now <= start_s:
+            return ""
+        per_s = (event.done - start_done) / (now - start_s)
+        left = f", {(event.total - event.done) / per_s:.0f} s left" if event.total > event.done else ""
+        return f"{per_s:.0f}/s{left}"
+
+
+class _Bars:
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+        self._tasks: dict[str, TaskID] = {}
+
+    def __call__(self, event: ProgressEvent) -> None:
+        if event.stage not in self._tasks:
+            self._tasks[event.stage] = self._progress.add_task(event.stage, total=None, rate="", note="")
+        task = self._tasks[event.stage]
+        speed = self._progress.tasks[self._progress.task_ids.index(task)].speed
+        self._progress.update(
+            task,
+            completed=event.done,
+            total=event.total or None,
+            note=event.note,
+            rate=f"{speed:.0f}/s" if speed else "",
+        )

@@ -1,0 +1,20 @@
+"""``hil replay``: one trial again, with everything that happened in it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+
+@click.command()
+@click.argument("directory", type=click.Path(path_type=Path))
+@click.argument("protection")
+@click.argument("trial", type=click.IntRange(min=0))
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of text.")
+def command(directory: Path, protection: str, trial: int, as_json: bool) -> None:
+    """Repeat TRIAL of PROTECTION from the run in DIRECTORY and print its trace."""
+    from hil.campaign.replay import replay_trial
+
+    trace = replay_trial(directory, protection, trial)
+    click.echo(trace.to_json() if as_json else str(trace))

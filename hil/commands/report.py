@@ -1,0 +1,17 @@
+"""``hil report``: the table and the HTML file of a run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+
+@click.command()
+@click.argument("directory", type=click.Path(path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of the table.")
+def command(directory: Path, as_json: bool) -> None:
+    """Print the results in DIRECTORY, finished or not, and write their report again."""
+    from hil.commands.results import print_results
+
+    print_results(directory, as_json=as_json)

@@ -1,0 +1,24 @@
+"""``hil resume``: go on where a run was interrupted."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+
+@click.command()
+@click.argument("directory", type=click.Path(path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of the table.")
+def command(directory: Path, as_json: bool) -> None:
+    """Finish the run in DIRECTORY on the target and with the trials it was started with.
+
+    A run that is complete is only reported.
+    """
+    from hil.campaign.collect import resume_campaign
+    from hil.commands.progress import shown_progress
+    from hil.commands.results import print_results, resumable
+
+    with resumable(directory), shown_progress() as progress:
+        resume_campaign(directory, progress)
+    print_results(directory, as_json=as_json)

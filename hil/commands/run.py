@@ -1,0 +1,63 @@
+"""``hil run``: carry out a campaign."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from hil.campaign.collect import RunOptions
+    from hil.campaign.configuration import CampaignFile
+
+
+@click.command()
+@click.argument("campaign", type=click.Path(path_type=Path))
+@click.option("--target", help="Where: sim, memory, pty, serial:///dev/..., tcp://host:port or bench:NAME.")
+@click.option("--trials", type=click.IntRange(min=1), help="Trials per protection, instead of the file's.")
+@click.option("--workers", type=click.IntRange(min=1), help="Processes that work at the same time.")
+@click.option("--out", type=click.Path(path_type=Path), help="Results directory [default: runs/<time>-<name>].")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of the table.")
+@click.option("--plan", "plan_only", is_flag=True, help="Say what would be run and how long it takes; run nothing.")
+def command(  # noqa: PLR0913, PLR0917 - one parameter an option
+    campaign: Path,
+    target: str | None,
+    trials: int | None,
+    workers: int | None,
+    out: Path | None,
+    as_json: bool,
+    plan_only: bool,
+) -> None:
+    """Run the campaign of the file CAMPAIGN, then print its table and write its report."""
+    from hil.boards.bench_file import resolve_target
+    from hil.campaign.collect import RunOptions
+    from hil.campaign.configuration import load_campaign
+
+    described = load_campaign(campaign)
+    wanted = described.changed(target=target, trials=trials)
+    url = resolve_target(wanted.campaign.target, [described.directory, Path.cwd()])
+    options = RunOptions(target=url, trials=wanted.campaign.trials, workers=workers)
+    if plan_only:
+        _print_plan(described, options, as_json=as_json)
+    else:
+        carry_out(described, options, out, as_json=as_json)
+
+
+def carry_out(campaign: CampaignFile, options: RunOptions, out: Path | None, *, as_json: bool) -> None:
+    """Run a campaign into ``out`` (a new directory below ``runs`` if None) and print its results."""
+    from hil.campaign.collect import run_campaign
+    from hil.commands.progress import shown_progress
+    from hil.commands.results import new_directory, print_results, resumable
+
+    directory = out if out is not None else new_directory(campaign.campaign.name)
+    with resumable(directory), shown_progress() as progress:
+        run_campaign(campaign, out=directory, options=options, progress=progress)
+    print_results(directory, as_json=as_json)
+
+
+def _print_plan(campaign: CampaignFile, options: RunOptions, *, as_json: bool) -> None:
+    from hil.campaign.collect import plan_campaign
+
+    plan = plan_campaign(campaign, options)
+    click.echo(plan.to_json() if as_json else str(plan))
