@@ -1,0 +1,1 @@
+"""What a campaign means: figures, tables and a page, read from the results directory alone."""

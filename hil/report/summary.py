@@ -1,0 +1,235 @@
+"""What a results directory says: counts, estimates, costs and the map, read from header and rows alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+from firmware_bridge.errors import DataError
+from hil.campaign.outcome import Outcome
+from hil.campaign.record import AttemptRow, Header, HeatRow, LinkRow, TaskRecord, TrialRow
+from hil.campaign.store import read_header, read_rows
+from hil.report.costs import Costs, CostTally
+from hil.report.vulnerability import MapRow, VulnerabilityMap
+from hil.stats.counts import OutcomeCounts, PairedCounts
+from hil.stats.intervals import Estimate
+
+
+@dataclass(frozen=True, kw_only=True)
+class Exposure:
+    """What one task offered to nature and what it received.
+
+    ``mean_strikes`` is the expected number of strikes in a trial: one on the shared cells plus the added ones on
+    the task's own cells. The bits are the struck ones.
+    """
+
+    mean_strikes: float
+    shared_bits: int
+    own_bits: int
+    faults: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskSummary:
+    """One protection: what was counted, and what follows from it.
+
+    Parameters
+    ----------
+    record : TaskRecord
+        What was under test.
+    trials : int
+        Distinct trials done.
+    outcomes : dict of Outcome to int
+        Every outcome, also those that never happened.
+    estimates : dict of str to Estimate
+        Probability per trial of each outcome by name, of ``failure`` (any that is a failure) and of ``sdc``
+        (both kinds); Clopper-Pearson at 95 %. Empty before the first trial.
+    failures_per_day : Estimate or None
+        Low rate times low probability up to high rate times high probability, for the struck shared bits; None
+        without a rate.
+    paired : PairedCounts or None
+        Failure probability minus that of ``none`` on the same strikes, over the trials in which neither was
+        struck in cells of its own.
+    """
+
+    record: TaskRecord
+    trials: int
+    outcomes: dict[Outcome, int]
+    estimates: dict[str, Estimate]
+    failures_per_day: Estimate | None
+    paired: PairedCounts | None
+    exposure: Exposure
+    costs: Costs
+    map_rows: tuple[MapRow, ...]
+
+    @property
+    def name(self) -> str:
+        """Name of the protection."""
+        return self.record.name
+
+    @property
+    def failures(self) -> int:
+        """Trials in which at least one inference was wrong, withheld or never came."""
+        return sum(count for outcome, count in self.outcomes.items() if outcome.is_failure)
+
+    @property
+    def failure(self) -> Estimate | None:
+        """Probability that a trial fails; None before the first trial."""
+        return self.estimates.get("failure")
+
+    @property
+    def label(self) -> str:
+        """Name for people: it says when the plant was held hot and whether the node throttled."""
+        if self.record.temperature_c is None:
+            return self.name
+        state = "while throttled, " if self.costs.throttled_trials else ""
+        return f"{self.name} ({state}{self.record.temperature_c:g} °C)"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Summary:
+    """Everything the report shows; see :func:`summarise`."""
+
+    header: Header
+    tasks: tuple[TaskSummary, ...]
+    attempts: tuple[AttemptRow, ...]
+    heat: tuple[HeatRow, ...]
+    links: tuple[LinkRow, ...]
+
+    @property
+    def noise_floor(self) -> float | None:
+        """Upper bound of the failure probability of the ``null`` control; None where it has no trial."""
+        null = self.control("null")
+        return null.failure.high if null and null.failure else None
+
+    @property
+    def complete(self) -> bool:
+        """True when every task has all its trials."""
+        return all(task.trials >= self.header.trials for task in self.tasks)
+
+    def control(self, kind: str) -> TaskSummary | None:
+        """Give the first task that is this control, None where there is none."""
+        return next((task for task in self.tasks if task.record.control == kind), None)
+
+
+def summarise(directory: Path) -> Summary:
+    """Read a results directory.
+
+    The first row of a (protection, trial) counts, later ones are repeats; rows beyond the header's number of
+    trials are left out, and so is an incomplete last line.
+
+    Raises
+    ------
+    ConfigError
+        If this is no results directory.
+    DataError
+        If a row cannot be read or names a protection or an outcome that the header does not know.
+    """
+    header = read_header(directory)
+    tallies = {task.name: _Tally(header, task) for task in header.tasks}
+    attempts: list[AttemptRow] = []
+    heat: list[HeatRow] = []
+    links: list[LinkRow] = []
+    for row in read_rows(directory):
+        match row:
+            case TrialRow():
+                if row.protection not in tallies:
+                    raise DataError(f"{directory}: a row names protection {row.protection!r}, which this run has not")
+                if 0 <= row.trial < header.trials:
+                    tallies[row.protection].add(row)
+            case AttemptRow():
+                attempts.append(row)
+            case HeatRow():
+                heat.append(row)
+            case LinkRow():
+                links.append(row)
+    baseline = next((tally for tally in tallies.values() if tally.record.control == "none"), None)
+    return Summary(
+        header=header,
+        tasks=tuple(tally.summary(baseline) for tally in tallies.values()),
+        attempts=tuple(attempts),
+        heat=tuple(heat),
+        links=tuple(links),
+    )
+
+
+class _Tally:
+    """Adds up the rows of one task; the order of the rows makes no difference."""
+
+    def __init__(self, header: Header, record: TaskRecord) -> None:
+        self.record = record
+        self._rate = header.rate_per_bit_day
+        self._trials: dict[int, _Trial] = {}
+        self._faults = 0
+        self._costs = CostTally(inferences=header.inferences)
+        self._map = VulnerabilityMap(header)
+
+    def add(self, row: TrialRow) -> None:
+        if row.trial in self._trials:
+            return
+        outcome = _outcome(row)
+        self._trials[row.trial] = _Trial(outcome, row.strikes)
+        self._faults += len(row.faults)
+        self._costs.add(row)
+        self._map.add(row.faults, failed=outcome.is_failure)
+
+    def summary(self, baseline: _Tally | None) -> TaskSummary:
+        counts = OutcomeCounts.of(trial.outcome.value for trial in self._trials.values())
+        estimates = _estimates(counts) if self._trials else {}
+        struck = [region for region in self.record.regions if region.struck]
+        shared_bits = 8 * sum(region.size_bytes for region in struck if not region.own)
+        return TaskSummary(
+            record=self.record,
+            trials=counts.trials,
+            outcomes={outcome: counts[outcome.value] for outcome in Outcome},
+            estimates=estimates,
+            failures_per_day=self._per_day(estimates.get("failure"), shared_bits),
+            paired=self._paired(baseline),
+            exposure=Exposure(
+                mean_strikes=self.record.mean_strikes,
+                shared_bits=shared_bits,
+                own_bits=8 * sum(region.size_bytes for region in struck if region.own),
+                faults=self._faults,
+            ),
+            costs=self._costs.costs(self.record, baseline._costs.time_per_inference_us() if baseline else None),
+            map_rows=self._map.rows(),
+        )
+
+    def _per_day(self, failure: Estimate | None, shared_bits: int) -> Estimate | None:
+        if failure is None or self._rate is None or self.record.control == "null":
+            return None
+        low, best, high = (rate * shared_bits for rate in self._rate)
+        return Estimate(low=low * failure.low, best=best * failure.best, high=high * failure.high)
+
+    def _paired(self, baseline: _Tally | None) -> PairedCounts | None:
+        if baseline is None or baseline is self:
+            return None
+        pairs = [
+            (trial.outcome.is_failure, other.outcome.is_failure)
+            for number, trial in self._trials.items()
+            if (other := baseline._trials.get(number)) and other.strikes == trial.strikes
+        ]
+        return PairedCounts.of(pairs) if pairs else None
+
+
+class _Trial(NamedTuple):
+    outcome: Outcome
+    strikes: tuple[str, ...]
+
+
+def _estimates(counts: OutcomeCounts) -> dict[str, Estimate]:
+    estimates = counts.estimates(outcome.value for outcome in Outcome)
+    estimates["failure"] = counts.estimate(*(outcome.value for outcome in Outcome if outcome.is_failure))
+    estimates["sdc"] = counts.estimate(*(outcome.value for outcome in Outcome if outcome.is_sdc))
+    return estimates
+
+
+def _outcome(row: TrialRow) -> Outcome:
+    try:
+        return Outcome(row.outcome)
+    except ValueError:
+        known = ", ".join(outcome.value for outcome in Outcome)
+        raise DataError(
+            f"trial {row.trial} of {row.protection!r}: outcome {row.outcome!r} is none of {known}"
+        ) from None
