@@ -1,0 +1,175 @@
+"""A link on a transport: the only file that waits."""
+
+from __future__ import annotations
+
+import select
+import time
+from collections.abc import Callable, Sequence
+from types import TracebackType
+from typing import Self
+
+from .errors import LinkLost
+from .link import Link, LinkStats, Role
+from .transport import Transport
+
+
+class Channel:
+    """Messages both ways over one transport. A context manager that owns the transport; one thread uses it.
+
+    Parameters
+    ----------
+    transport
+        An open line.
+    role
+        ``"host"`` or ``"node"``.
+    clock
+        Seconds that never go back.
+
+    Attributes
+    ----------
+    heard_s
+        The clock's time of the last good frame from the other end, or of the start.
+    """
+
+    def __init__(self, transport: Transport, role: Role, clock: Callable[[], float] = time.monotonic) -> None:
+        self.transport = transport
+        self._clock = clock
+        self._link = Link(role, baud=transport.baud)
+        self._pending = b""
+        self.heard_s = clock()
+
+    @property
+    def stats(self) -> LinkStats:
+        """A copy of the link's counters."""
+        return self._link.stats
+
+    @property
+    def generation(self) -> int:
+        """How many sessions have been opened; a new one means that messages under way were given up."""
+        return self._link.generation
+
+    @property
+    def established(self) -> bool:
+        """Whether a session is open."""
+        return self._link.established
+
+    @property
+    def silent_s(self) -> float:
+        """For how long nothing has been heard of the other end."""
+        return self._clock() - self.heard_s
+
+    def fileno(self) -> int:
+        """The transport's descriptor, for ``select``."""
+        return self.transport.fileno()
+
+    def send(self, message: bytes, urgent: bool = False) -> None:
+        """Queue a message and hand over what the line takes at once."""
+        self._link.send(message, urgent)
+        self._push(self._clock())
+
+    def probe(self) -> None:
+        """Host: ask the node's end of the link for a sign of life."""
+        self._link.probe()
+        self._push(self._clock())
+
+    def restart(self) -> None:
+        """Host: open a new session."""
+        self._link.restart()
+        self._push(self._clock())
+
+    def poll(self, timeout_s: float = 0.0, also: Sequence[int] = ()) -> list[bytes]:
+        """Keep the link going until messages arrive, another descriptor is readable, or time is over.
+
+        Parameters
+        ----------
+        timeout_s
+            Seconds to wait at most; 0 only does what can be done at once.
+        also
+            Descriptors of the caller that end the wait when they can be read.
+
+        Raises
+        ------
+        PortError
+            If the transport is gone.
+        LinkError
+            If the other end speaks another protocol.
+        """
+        end_s = self._clock() + timeout_s
+        while True:
+            now_s = self._clock()
+            self._push(now_s)
+            event_s = self._link.next_event(now_s)
+            until_s = end_s if event_s is None or self._pending else min(end_s, event_s)
+            writers = [self.transport] if self._pending else []
+            watched: list[Transport | int] = [self.transport, *also]
+            readable, _, _ = select.select(watched, writers, [], max(0.0, until_s - now_s))
+            if self.transport in readable:
+                self._pull()
+            messages = self._link.received()
+            if messages or self._clock() >= end_s or len(readable) > (self.transport in readable):
+                self._push(self._clock())
+                return messages
+
+    def wait_established(self, timeout_s: float) -> None:
+        """Host: wait until the node has confirmed the session.
+
+        Raises
+        ------
+        LinkLost
+            If it does not for ``timeout_s``.
+        """
+        end_s = self._clock() + timeout_s
+        while not self._link.established:
+            left_s = end_s - self._clock()
+            if left_s <= 0:
+                stats = self._link.stats
+                raise LinkLost(
+                    f"no node answers on {self.transport.name} after {timeout_s:g} s "
+                    f"({stats.bytes_received} bytes came, {stats.frames_received} good frames): "
+                    "check power, wiring, the baud rate on both sides and that the agent runs"
+                )
+            self.poll(min(left_s, 0.05))
+
+    def flush(self, timeout_s: float) -> bool:
+        """Wait until everything sent is acknowledged; messages that arrive meanwhile stay for :meth:`poll`."""
+        end_s = self._clock() + timeout_s
+        while not self._link.idle and self._clock() < end_s:
+            now_s = self._clock()
+            self._push(now_s)
+            event_s = self._link.next_event(now_s)
+            until_s = end_s if event_s is None else min(end_s, event_s)
+            writers = [self.transport] if self._pending else []
+            readable, _, _ = select.select([self.transport], writers, [], max(0.0, until_s - now_s))
+            if readable:
+                self._pull()
+        return self._link.idle
+
+    def _pull(self) -> None:
+        data = self.transport.read()
+        if data:
+            now_s = self._clock()
+            if self._link.receive(data, now_s):
+                self.heard_s = now_s
+
+    def _push(self, now_s: float) -> None:
+        while True:
+            if not self._pending:
+                self._pending = self._link.to_transmit(now_s)
+                if not self._pending:
+                    return
+            taken = self.transport.write_some(self._pending)
+            self._pending = self._pending[taken:]
+            if self._pending:
+                return
+
+    def close(self) -> None:
+        """Close the transport."""
+        self.transport.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()

@@ -1,0 +1,392 @@
+"""Reliable delivery over a line that flips, loses and repeats bytes, as a state machine without I/O.
+
+Bytes and the time go in, bytes and messages come out; see PROTOCOL.md for the wire format. Every message arrives
+exactly once and in the order of its stream, or the session ends and both ends know.
+"""
+
+from __future__ import annotations
+
+import secrets
+import struct
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from enum import IntEnum
+from typing import Literal
+
+from .codec import catalogue_crc
+from .errors import LinkError
+from .estimate import FrameSize, RoundTrip
+from .framing import DELIMITER, MAX_BODY, FrameDecoder, encode_frame
+from .packets import (
+    COUNT_MODULUS,
+    PacketType,
+    SequenceFlags,
+    SpacePacket,
+    decode_packet,
+    encode_packet,
+)
+from .streams import Receiver, Sender, Stream
+
+Role = Literal["host", "node"]
+
+LINK_VERSION = 1
+APID_SYNC = 0x100
+APID_ACK = 0x101
+APID_URGENT = 0x110
+APID_BULK = 0x111
+
+ACK_DELAY_S = 0.005
+ACK_EVERY = 16
+"""An acknowledgement is sent :data:`ACK_DELAY_S` after a packet, or at once after this many."""
+
+_APID_OF = {Stream.URGENT: APID_URGENT, Stream.BULK: APID_BULK}
+_STREAM_OF = {apid: stream for stream, apid in _APID_OF.items()}
+_SYNC = struct.Struct(">BBIIH")
+_DATA = struct.Struct(">HH")
+_SYNC_REPEAT_S = 0.1
+_SYNC_REPEAT_LIMIT_S = 0.5
+_BATCH_BYTES = 4096
+_PACING_SLACK_S = 0.003
+_OLD_SESSIONS = 16
+
+
+class SyncKind(IntEnum):
+    """The host opens a session, the node confirms it, or the node says that it knows of none."""
+
+    OPEN = 0
+    CONFIRM = 1
+    UNKNOWN = 2
+
+
+@dataclass(slots=True)
+class LinkStats:
+    """Counters since the link was made. ``body_bytes`` is the frame size in use now."""
+
+    bytes_sent: int = 0
+    bytes_received: int = 0
+    frames_sent: int = 0
+    frames_received: int = 0
+    retransmitted: int = 0
+    duplicates: int = 0
+    refused: int = 0
+    acks_sent: int = 0
+    acks_received: int = 0
+    bad_crc: int = 0
+    bad_cobs: int = 0
+    bad_length: int = 0
+    noise_bytes: int = 0
+    bad_packets: int = 0
+    echoes: int = 0
+    stale: int = 0
+    sessions: int = 0
+    messages_sent: int = 0
+    messages_received: int = 0
+    unsent: int = 0
+    body_bytes: int = 0
+    round_trip_s: float = 0.0
+
+
+class Link:
+    """One end of the link.
+
+    Parameters
+    ----------
+    role
+        ``"host"`` opens sessions, ``"node"`` confirms them and is silent until then.
+    baud
+        Bits per second of the line. Frames are then handed out at that pace, so that an urgent message waits for
+        one frame at most and not behind a full transmit buffer. None hands out what the window allows.
+    timeout_floor_s
+        The shortest time to wait for an acknowledgement.
+    nonce
+        Gives a fresh 32-bit number for each session; random unless a test wants it otherwise.
+
+    Examples
+    --------
+    >>> host, node = Link("host"), Link("node")
+    >>> host.send(b"ping")
+    >>> for now_s in (0.0, 0.01):
+    ...     node.receive(host.to_transmit(now_s), now_s)
+    ...     host.receive(node.to_transmit(now_s), now_s)
+    >>> node.received()
+    [b'ping']
+    """
+
+    def __init__(
+        self,
+        role: Role,
+        *,
+        baud: float | None = None,
+        timeout_floor_s: float = 0.02,
+        nonce: Callable[[], int] = lambda: secrets.randbits(32),
+    ) -> None:
+        self._is_host = role == "host"
+        self._out_type = PacketType.TELECOMMAND if self._is_host else PacketType.TELEMETRY
+        self._baud = baud
+        self._nonce_source = nonce
+        self._decoder = FrameDecoder()
+        self._stats = LinkStats()
+        self._size = FrameSize()
+        self._round_trip = RoundTrip(timeout_floor_s)
+        self._nonce = nonce() if self._is_host else 0
+        self._open = False
+        self._old_nonces: deque[int] = deque(maxlen=_OLD_SESSIONS)
+        self._control: list[bytes] = []
+        self._sync_at_s: float | None = 0.0 if self._is_host else None
+        self._sync_repeat_s = _SYNC_REPEAT_S
+        self._ack_at_s: float | None = None
+        self._line_free_s = 0.0
+        self._counts = {APID_SYNC: 0, APID_ACK: 0}
+        self._start_streams()
+
+    def _start_streams(self) -> None:
+        self._sender = Sender(self._size, self._round_trip, _DATA.size)
+        self._receiver = Receiver()
+        self._ack_at_s = None
+
+    # ---- what the caller sees ----------------------------------------------------------------------------------
+
+    @property
+    def established(self) -> bool:
+        """Whether a session is open."""
+        return self._open
+
+    @property
+    def generation(self) -> int:
+        """How many sessions have been opened; messages not yet delivered end with theirs."""
+        return self._stats.sessions
+
+    @property
+    def idle(self) -> bool:
+        """Whether everything sent has been acknowledged."""
+        return not self._sender.unacknowledged
+
+    @property
+    def stats(self) -> LinkStats:
+        """A copy of the counters."""
+        decoder = self._decoder
+        return replace(
+            self._stats,
+            retransmitted=self._stats.retransmitted + self._sender.retransmitted,
+            duplicates=self._stats.duplicates + self._receiver.duplicates,
+            refused=self._stats.refused + self._receiver.refused,
+            frames_received=decoder.frames,
+            bad_crc=decoder.bad_crc,
+            bad_cobs=decoder.bad_cobs,
+            bad_length=decoder.too_short + decoder.too_long,
+            noise_bytes=decoder.noise_bytes,
+            body_bytes=self._size.body_bytes,
+            round_trip_s=self._round_trip.smoothed_s,
+        )
+
+    def send(self, message: bytes, urgent: bool = False) -> None:
+        """Queue a message. A node without a session has nobody to send to: it counts ``unsent``."""
+        if not self._is_host and not self._open:
+            self._stats.unsent += 1
+            return
+        self._sender.send(message, Stream.URGENT if urgent else Stream.BULK)
+        self._stats.messages_sent += 1
+
+    def received(self) -> list[bytes]:
+        """The messages that arrived since the last call."""
+        messages = self._receiver.take()
+        self._stats.messages_received += len(messages)
+        return messages
+
+    def restart(self) -> None:
+        """Host: open a new session. What was sent and not yet delivered is given up."""
+        self._nonce = self._nonce_source()
+        self._leave_session()
+        self._sync_at_s = 0.0
+        self._sync_repeat_s = _SYNC_REPEAT_S
+
+    def probe(self) -> None:
+        """Host: ask the node for a sign of life. The session goes on."""
+        self._control.append(self._sync_frame(SyncKind.OPEN, self._nonce))
+
+    def _leave_session(self) -> None:
+        self._open = False
+        self._stats.retransmitted += self._sender.retransmitted
+        self._stats.duplicates += self._receiver.duplicates
+        self._stats.refused += self._receiver.refused
+        self._start_streams()
+
+    # ---- bytes in ----------------------------------------------------------------------------------------------
+
+    def receive(self, data: bytes, now_s: float) -> int:
+        """Take in bytes of the line; gives how many good frames of the other end were in them.
+
+        Raises
+        ------
+        LinkError
+            If the other end speaks another version of the protocol.
+        """
+        self._stats.bytes_received += len(data)
+        heard = 0
+        for body in self._decoder.feed(data):
+            packet = decode_packet(body)
+            if packet is None:
+                self._stats.bad_packets += 1
+            elif packet.type == self._out_type:
+                self._stats.echoes += 1
+            else:
+                heard += 1
+                self._dispatch(packet, now_s)
+        receiver = self._receiver
+        if receiver.urgent_ack or receiver.unacknowledged >= ACK_EVERY:
+            self._ack_at_s = now_s
+        elif receiver.unacknowledged and self._ack_at_s is None:
+            self._ack_at_s = now_s + ACK_DELAY_S
+        return heard
+
+    def _dispatch(self, packet: SpacePacket, now_s: float) -> None:
+        stream = _STREAM_OF.get(packet.apid)
+        if packet.apid == APID_SYNC:
+            self._on_sync(packet.data, now_s)
+        elif len(packet.data) <= _DATA.size or (stream is None and packet.apid != APID_ACK):
+            self._stats.bad_packets += 1
+        elif not self._open or int.from_bytes(packet.data[:2], "big") != self._nonce & 0xFFFF:
+            self._stats.stale += 1
+            if not self._is_host:
+                self._say_unknown(int.from_bytes(packet.data[:2], "big"))
+        elif stream is None:
+            self._stats.acks_received += 1
+            echo = int.from_bytes(packet.data[2:4], "big")
+            self._sender.acknowledged(echo, packet.data[4:], now_s)
+        else:
+            _, transmission = _DATA.unpack_from(packet.data)
+            self._receiver.receive(stream, packet.sequence, packet.flags, transmission, packet.data[_DATA.size :])
+
+    def _on_sync(self, data: bytes, now_s: float) -> None:
+        if len(data) != _SYNC.size:
+            self._stats.bad_packets += 1
+            return
+        kind, version, nonce, catalogue, max_body = _SYNC.unpack(data)
+        if self._is_host:
+            self._on_sync_answer(kind, nonce, now_s)
+        elif kind == SyncKind.OPEN and nonce not in self._old_nonces:
+            self._accept_session(nonce)
+        if self._is_host and kind != SyncKind.CONFIRM:
+            return
+        self._size.limit = max(64, min(MAX_BODY, max_body))
+        if self._is_host:
+            _check_peer(version, catalogue)
+
+    def _on_sync_answer(self, kind: int, nonce: int, now_s: float) -> None:
+        if kind == SyncKind.CONFIRM and nonce == self._nonce and not self._open:
+            self._open = True
+            self._sync_at_s = None
+            self._stats.sessions += 1
+        elif kind == SyncKind.UNKNOWN and self._open and nonce == self._nonce & 0xFFFF:
+            self.restart()
+            self._sync_at_s = now_s
+
+    def _accept_session(self, nonce: int) -> None:
+        if not self._open or nonce != self._nonce:
+            if self._open:
+                self._old_nonces.append(self._nonce)
+            self._leave_session()
+            self._nonce = nonce
+            self._open = True
+            self._control = []
+            self._stats.sessions += 1
+        self._control.append(self._sync_frame(SyncKind.CONFIRM, nonce))
+
+    def _say_unknown(self, tag: int) -> None:
+        if not self._control:
+            self._control.append(self._sync_frame(SyncKind.UNKNOWN, tag))
+
+    # ---- bytes out ---------------------------------------------------------------------------------------------
+
+    def to_transmit(self, now_s: float) -> bytes:
+        """The bytes to put on the line now, at most a few kilobytes; call again until there are none."""
+        self._sender.expire(now_s)
+        out = self._due_control(now_s)
+        size = sum(map(len, out))
+        while self._open and size < _BATCH_BYTES and self._line_is_free(now_s, size):
+            chosen = self._sender.transmit(now_s)
+            if chosen is None:
+                break
+            packet, transmission = chosen
+            head = _DATA.pack(self._nonce & 0xFFFF, transmission & 0xFFFF)
+            frame = self._frame(_APID_OF[packet.stream], packet.flags, packet.count, head + packet.data)
+            out.append(frame)
+            size += len(frame)
+        if self._sender.stuck:
+            self._give_up_session()
+        if self._baud is not None and size:
+            self._line_free_s = max(now_s, self._line_free_s) + size * 10 / self._baud
+        self._stats.frames_sent += len(out)
+        self._stats.bytes_sent += size
+        return b"".join(out)
+
+    def next_event(self, now_s: float) -> float | None:
+        """When :meth:`to_transmit` will have something without any bytes coming in; None if never."""
+        if self._control:
+            return now_s
+        times = [self._sync_at_s, self._ack_at_s]
+        if self._open:
+            times.append(self._sender.timer())
+            if self._sender.ready:
+                times.append(max(now_s, self._line_free_s - _PACING_SLACK_S))
+        known = [time_s for time_s in times if time_s is not None]
+        return max(now_s, min(known)) if known else None
+
+    def _line_is_free(self, now_s: float, size: int) -> bool:
+        if self._baud is None:
+            return True
+        return max(now_s, self._line_free_s) + size * 10 / self._baud <= now_s + _PACING_SLACK_S
+
+    def _due_control(self, now_s: float) -> list[bytes]:
+        out, self._control = self._control, []
+        if self._sync_at_s is not None and now_s >= self._sync_at_s:
+            out.append(self._sync_frame(SyncKind.OPEN, self._nonce))
+            self._sync_at_s = now_s + self._sync_repeat_s
+            self._sync_repeat_s = min(_SYNC_REPEAT_LIMIT_S, self._sync_repeat_s * 1.5)
+        if self._receiver.urgent_ack:
+            self._ack_at_s = now_s
+        if self._open and self._ack_at_s is not None and now_s >= self._ack_at_s:
+            self._ack_at_s = None
+            blocks = self._receiver.acknowledgement()
+            if blocks is not None:
+                data = (self._nonce & 0xFFFF).to_bytes(2, "big") + blocks
+                out.append(self._frame(APID_ACK, SequenceFlags.UNSEGMENTED, self._count(APID_ACK), data))
+                self._stats.acks_sent += 1
+        return out
+
+    def _give_up_session(self) -> None:
+        """Packets that never get through were cut too long for what the line has become."""
+        if self._is_host:
+            self.restart()
+            return
+        tag = self._nonce & 0xFFFF
+        self._old_nonces.append(self._nonce)
+        self._leave_session()
+        self._say_unknown(tag)
+
+    def _sync_frame(self, kind: SyncKind, nonce: int) -> bytes:
+        data = _SYNC.pack(kind, LINK_VERSION, nonce, catalogue_crc(), MAX_BODY)
+        frame = self._frame(APID_SYNC, SequenceFlags.UNSEGMENTED, self._count(APID_SYNC), data)
+        return DELIMITER + frame  # the leading delimiter ends whatever noise came before
+
+    def _count(self, apid: int) -> int:
+        count = self._counts[apid]
+        self._counts[apid] = (count + 1) % COUNT_MODULUS
+        return count
+
+    def _frame(self, apid: int, flags: int, count: int, data: bytes) -> bytes:
+        packet = SpacePacket(self._out_type, apid, flags, count % COUNT_MODULUS, data)
+        return encode_frame(encode_packet(packet))
+
+
+def _check_peer(version: int, catalogue: int) -> None:
+    if version != LINK_VERSION:
+        raise LinkError(
+            f"the node speaks link version {version}, this host {LINK_VERSION}: install the same release on both"
+        )
+    if catalogue not in (0, catalogue_crc()):
+        raise LinkError(
+            f"the node's message catalogue is {catalogue:08x}, this host's {catalogue_crc():08x}: "
+            "install the same release on both"
+        )

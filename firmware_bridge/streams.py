@@ -1,0 +1,363 @@
+"""Selective repeat: what one end remembers of the messages it sends and of those it receives.
+
+Each direction has two streams, URGENT and BULK, each a sequence of packets with its own 14-bit count. A line
+never changes the order of bytes, so every frame also carries a transmission number, and each acknowledgement
+returns the newest one seen: whatever was transmitted before it and is not acknowledged is lost for certain.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections import deque
+from dataclasses import dataclass, field
+from enum import IntEnum
+
+from .errors import DataError
+from .estimate import FrameSize, RoundTrip
+from .packets import COUNT_MODULUS, HEADER_BYTES, SequenceFlags
+
+WINDOW = 64
+"""Packets of one stream that may be under way."""
+MAX_MESSAGE = 1 << 20
+"""Longest message, in bytes."""
+INBOX_BYTES = 1 << 18
+"""A receiver gives no credit while it holds more than this in messages nobody has taken."""
+GIVE_UP_TRIES = 40
+"""After so many transmissions of a packet longer than what the line now carries best, cutting anew is better."""
+
+_HALF = 1 << 15
+_BLOCK = struct.Struct(">BHHB")
+_BACKOFF_LIMIT_S = 0.5
+
+
+class Stream(IntEnum):
+    """Packets of URGENT go before those of BULK."""
+
+    URGENT = 0
+    BULK = 1
+
+
+@dataclass(slots=True)
+class _Packet:
+    stream: Stream
+    count: int
+    flags: int
+    data: bytes
+    transmission: int = -1
+    sent_s: float = 0.0
+    tries: int = 0
+
+
+@dataclass(slots=True)
+class _Outgoing:
+    """One stream on its way out. Counts run on without wrapping; the wire carries them modulo 2**14."""
+
+    messages: deque[bytes] = field(default_factory=deque)
+    offset: int = 0
+    base: int = 0
+    next: int = 0
+    credit_end: int = WINDOW
+    flight: dict[int, _Packet] = field(default_factory=dict)
+    lost: deque[_Packet] = field(default_factory=deque)
+
+
+@dataclass(slots=True)
+class _Incoming:
+    """One stream on its way in: ``held`` are packets behind a gap, ``parts`` those of an unfinished message."""
+
+    next: int = 0
+    held: dict[int, tuple[int, bytes]] = field(default_factory=dict)
+    parts: list[bytes] = field(default_factory=list)
+    parts_bytes: int = 0
+
+
+class Sender:
+    """Cuts messages into packets, and sends each again until it is acknowledged.
+
+    Attributes
+    ----------
+    retransmitted, stuck
+        Packets sent more than once; whether one is hopelessly long for what the line has become.
+    """
+
+    def __init__(self, size: FrameSize, round_trip: RoundTrip, data_header_bytes: int) -> None:
+        self._size = size
+        self._round_trip = round_trip
+        self._header_bytes = HEADER_BYTES + data_header_bytes
+        self._streams = {stream: _Outgoing() for stream in Stream}
+        self._next_transmission = 0
+        self._order: dict[int, _Packet] = {}
+        self._timer_s: float | None = None
+        self._backoff = 1
+        self.retransmitted = 0
+        self.stuck = False
+
+    def send(self, message: bytes, stream: Stream) -> None:
+        """Queue a message.
+
+        Raises
+        ------
+        DataError
+            If it is empty or longer than :data:`MAX_MESSAGE`.
+        """
+        if not 0 < len(message) <= MAX_MESSAGE:
+            raise DataError(f"a message has 1 to {MAX_MESSAGE} bytes, not {len(message)}: send it in chunks")
+        self._streams[stream].messages.append(message)
+
+    @property
+    def unacknowledged(self) -> bool:
+        """Whether anything waits to be sent or to be acknowledged."""
+        return any(out.messages or out.flight for out in self._streams.values())
+
+    @property
+    def ready(self) -> bool:
+        """Whether :meth:`transmit` has something to give."""
+        return any(out.lost or (out.messages and self._may_send(out)) for out in self._streams.values())
+
+    def _may_send(self, out: _Outgoing) -> bool:
+        return out.next < min(out.base + WINDOW, out.credit_end)
+
+    def transmit(self, now_s: float) -> tuple[_Packet, int] | None:
+        """The packet that is to go out next, with its transmission number."""
+        packet = self._choose()
+        if packet is None:
+            return None
+        if packet.tries:
+            self.retransmitted += 1
+        packet.tries += 1
+        if packet.tries > GIVE_UP_TRIES and len(packet.data) > self._size.body_bytes:
+            self.stuck = True
+        packet.transmission = self._next_transmission
+        packet.sent_s = now_s
+        self._order[packet.transmission] = packet
+        self._next_transmission += 1
+        if self._timer_s is None:
+            self._restart_timer(now_s)
+        return packet, packet.transmission
+
+    def _choose(self) -> _Packet | None:
+        for stream, out in self._streams.items():
+            while out.lost:
+                packet = out.lost.popleft()
+                if packet.count in out.flight:
+                    return packet
+            if out.messages and self._may_send(out):
+                return self._cut(stream, out)
+        return None
+
+    def _cut(self, stream: Stream, out: _Outgoing) -> _Packet:
+        message = out.messages[0]
+        end = out.offset + self._size.body_bytes - self._header_bytes
+        data = message[out.offset : end]
+        flags = SequenceFlags.FIRST if out.offset == 0 else SequenceFlags.CONTINUATION
+        if end >= len(message):
+            flags = SequenceFlags.UNSEGMENTED if out.offset == 0 else SequenceFlags.LAST
+            out.messages.popleft()
+            end = 0
+        out.offset = end
+        packet = _Packet(stream, out.next, flags, data)
+        out.flight[packet.count] = packet
+        out.next += 1
+        return packet
+
+    def acknowledged(self, echo: int, blocks: bytes, now_s: float) -> None:
+        """Take in an acknowledgement: the newest transmission number seen, and one block per stream."""
+        newest = self._unwrap_transmission(echo)
+        if newest is None:
+            return
+        progress = False
+        for stream, next_count, credit, bitmap in read_blocks(blocks):
+            progress |= self._clear(self._streams[stream], next_count, credit, bitmap)
+        echoed = self._order.get(newest)
+        if echoed is not None and echoed.transmission == newest:
+            self._round_trip.measured(now_s - echoed.sent_s)
+        lost = self._collect_lost(newest)
+        if progress or lost:
+            self._backoff = 1
+            self._restart_timer(now_s)
+        if not any(out.flight for out in self._streams.values()) and not self._blocked:
+            self._timer_s = None
+
+    def _unwrap_transmission(self, echo: int) -> int | None:
+        """The full transmission number of a 16-bit echo; None for one never made."""
+        newest = self._next_transmission - 1
+        unwrapped = newest - ((newest - echo) & 0xFFFF)
+        return unwrapped if unwrapped >= 0 else None
+
+    def _clear(self, out: _Outgoing, next_count: int, credit: int, bitmap: int) -> bool:
+        step = (next_count - out.base) & (COUNT_MODULUS - 1)
+        if step > out.next - out.base:
+            return False  # an older acknowledgement than one already seen
+        before = len(out.flight)
+        for count in range(out.base, out.base + step):
+            out.flight.pop(count, None)
+        out.base += step
+        out.credit_end = out.base + credit
+        count = out.base + 1
+        while bitmap:
+            if bitmap & 1:
+                out.flight.pop(count, None)
+            bitmap >>= 1
+            count += 1
+        return len(out.flight) < before
+
+    def _collect_lost(self, newest: int) -> int:
+        """Everything transmitted before ``newest`` either is acknowledged by now or is lost."""
+        sent_bytes = lost = 0
+        for number in list(self._order):
+            if number > newest:
+                break
+            packet = self._order.pop(number)
+            if packet.transmission != number:
+                continue
+            sent_bytes += len(packet.data) + self._header_bytes
+            out = self._streams[packet.stream]
+            if packet.count in out.flight and number < newest:
+                lost += 1
+                out.lost.append(packet)
+        if sent_bytes:
+            self._size.observed(sent_bytes, lost)
+        return lost
+
+    @property
+    def _blocked(self) -> bool:
+        return any(out.messages and not out.flight for out in self._streams.values())
+
+    def _restart_timer(self, now_s: float) -> None:
+        self._timer_s = now_s + min(_BACKOFF_LIMIT_S, self._round_trip.timeout_s * self._backoff)
+
+    def timer(self) -> float | None:
+        """When :meth:`expire` wants to be called next, or None."""
+        return self._timer_s
+
+    def expire(self, now_s: float) -> None:
+        """Nothing came for too long: send the oldest packet again; its echo tells what else was lost."""
+        if self._timer_s is None or now_s < self._timer_s:
+            return
+        self._backoff = min(self._backoff * 2, 64)
+        self._restart_timer(now_s)
+        flying = [packet for out in self._streams.values() for packet in out.flight.values()]
+        if flying:
+            oldest = min(flying, key=lambda packet: packet.transmission)
+            lost = self._streams[oldest.stream].lost
+            if oldest not in lost:
+                lost.append(oldest)
+            return
+        for out in self._streams.values():
+            if out.messages and not self._may_send(out):
+                out.credit_end = out.next + 1  # ask: the answer carries the credit
+                return
+        self._timer_s = None
+
+
+class Receiver:
+    """Puts packets back in order and messages back together.
+
+    Attributes
+    ----------
+    inbox
+        Whole messages nobody has taken yet.
+    duplicates, refused
+        Packets that came again; packets dropped because they are outside the window or the inbox is full.
+    """
+
+    def __init__(self) -> None:
+        self._streams = {stream: _Incoming() for stream in Stream}
+        self._newest_transmission: int | None = None
+        self.inbox: list[bytes] = []
+        self._inbox_bytes = 0
+        self.unacknowledged = 0
+        self.urgent_ack = False
+        self.duplicates = 0
+        self.refused = 0
+
+    def receive(self, stream: Stream, count: int, flags: int, transmission: int, data: bytes) -> None:
+        """Take in one packet."""
+        newest = self._newest_transmission
+        if newest is None or (transmission - newest) & 0xFFFF < _HALF:
+            self._newest_transmission = transmission
+        self.unacknowledged += 1
+        incoming = self._streams[stream]
+        ahead = (count - incoming.next) & (COUNT_MODULUS - 1)
+        if ahead >= WINDOW or incoming.next + ahead in incoming.held:
+            self.urgent_ack = True
+            if ahead >= COUNT_MODULUS - WINDOW or ahead < WINDOW:
+                self.duplicates += 1
+            else:
+                self.refused += 1
+            return
+        if self._inbox_bytes > INBOX_BYTES:
+            self.refused += 1
+            self.urgent_ack = True
+            return
+        if ahead:
+            incoming.held[incoming.next + ahead] = (flags, data)
+            self.urgent_ack = True
+            return
+        self._accept(incoming, flags, data)
+        while incoming.held and incoming.next in incoming.held:
+            self._accept(incoming, *incoming.held.pop(incoming.next))
+
+    def _accept(self, incoming: _Incoming, flags: int, data: bytes) -> None:
+        incoming.next += 1
+        if flags == SequenceFlags.UNSEGMENTED:
+            self._deliver(data)
+            return
+        if flags == SequenceFlags.FIRST:
+            incoming.parts = []
+            incoming.parts_bytes = 0
+        incoming.parts_bytes += len(data)
+        if incoming.parts_bytes > MAX_MESSAGE:
+            incoming.parts = []  # a peer that breaks the rule loses its message, not our memory
+            self.refused += 1
+            return
+        incoming.parts.append(data)
+        if flags == SequenceFlags.LAST:
+            self._deliver(b"".join(incoming.parts))
+            incoming.parts = []
+
+    def _deliver(self, message: bytes) -> None:
+        self.inbox.append(message)
+        self._inbox_bytes += len(message)
+
+    def take(self) -> list[bytes]:
+        """The whole messages, in order; they are the caller's now."""
+        messages, self.inbox = self.inbox, []
+        if self._inbox_bytes > INBOX_BYTES:
+            self.urgent_ack = True  # the other end waits for credit
+        self._inbox_bytes = 0
+        return messages
+
+    def acknowledgement(self) -> bytes | None:
+        """Newest transmission number and one block per stream; None before the first packet."""
+        if self._newest_transmission is None:
+            return None
+        self.unacknowledged = 0
+        self.urgent_ack = False
+        credit = 0 if self._inbox_bytes > INBOX_BYTES else WINDOW
+        out = [self._newest_transmission.to_bytes(2, "big")]
+        for stream, incoming in self._streams.items():
+            bits = 0
+            for count in incoming.held:
+                bits |= 1 << (count - incoming.next - 1)
+            bitmap = bits.to_bytes((bits.bit_length() + 7) // 8, "little")
+            wire_next = incoming.next & (COUNT_MODULUS - 1)
+            out.append(_BLOCK.pack(stream, wire_next, credit, len(bitmap)) + bitmap)
+        return b"".join(out)
+
+
+def read_blocks(data: bytes) -> list[tuple[Stream, int, int, int]]:
+    """The blocks of an acknowledgement: stream, next count expected, credit, bitmap as a number.
+
+    Reading stops at a block that is cut short or names an unknown stream.
+    """
+    blocks = []
+    at = 0
+    while at + _BLOCK.size <= len(data):
+        stream, next_count, credit, size = _BLOCK.unpack_from(data, at)
+        at += _BLOCK.size
+        if stream > Stream.BULK or at + size > len(data):
+            break
+        blocks.append((Stream(stream), next_count, credit, int.from_bytes(data[at : at + size], "little")))
+        at += size
+    return blocks
