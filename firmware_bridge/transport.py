@@ -15,6 +15,7 @@ import socket
 import termios
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -330,10 +331,37 @@ def _open_tty(path: str, baud: int | None) -> Transport:
     return Transport(descriptor, path, baud=baud, on_close=port.close)
 
 
-def _ports_found() -> str:
-    from serial.tools import list_ports
+@dataclass(frozen=True, kw_only=True)
+class PortInfo:
+    """A serial port of this machine; what the system does not know is empty.
 
-    names = sorted(port.device for port in list_ports.comports())
+    ``usb_path`` is where its adapter is plugged in (``1-1.4``): it stays when adapters are swapped.
+    """
+
+    device: str
+    description: str
+    serial_number: str
+    usb_path: str
+
+
+def list_ports() -> tuple[PortInfo, ...]:
+    """Give the serial ports that exist on this machine, by device name."""
+    from serial.tools import list_ports as listing
+
+    found = (
+        PortInfo(
+            device=port.device,
+            description="" if port.description in (None, "n/a") else port.description,
+            serial_number=port.serial_number or "",
+            usb_path=port.location or "",
+        )
+        for port in listing.comports()
+    )
+    return tuple(sorted(found, key=lambda port: port.device))
+
+
+def _ports_found() -> str:
+    names = [port.device for port in list_ports()]
     return f"ports found: {', '.join(names)}" if names else "no serial ports found: is the adapter plugged in?"
 
 

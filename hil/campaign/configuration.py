@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from math import isfinite
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
 
@@ -19,6 +19,9 @@ from hil.strikes.fault_model import FaultModel
 from hil.strikes.fault_model import preset as fault_model_preset
 from hil.toml_file import Table, check_keys, read_document, typed_table
 from hil.workloads import digits
+
+if TYPE_CHECKING:
+    from hil.environment.thermal_run import ThermalSchedule
 
 STRIKE_REGIONS = ("weights", "activations", "steps")
 CRITICAL = ("top1", "labels", "tolerance")
@@ -79,6 +82,27 @@ class RateSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     high: float
 
 
+class HeatSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """``[heat]``: after the trials the node is kept busy while a plant warms and cools around it.
+
+    The keys are those of :class:`hil.environment.thermal_run.ThermalSchedule`; one that is left out has its default.
+    ``ambient`` lists pairs of a second and the ambient temperature from then on, in degrees Celsius.
+    """
+
+    duration_s: float | None = None
+    slice_s: float | None = None
+    acceleration: float | None = None
+    start_ambient_c: float | None = None
+    ambient: tuple[tuple[float, float], ...] | None = None
+
+    def schedule(self) -> ThermalSchedule:
+        """Give what happens to the plant; ConfigError for values that make no sense."""
+        from hil.environment.thermal_run import ThermalSchedule
+
+        given = {key: value for key, value in msgspec.structs.asdict(self).items() if value is not None}
+        return ThermalSchedule(**given)
+
+
 class CampaignFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A campaign that was read and checked.
 
@@ -90,6 +114,8 @@ class CampaignFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         What ``strikes`` names.
     protections : tuple of ProtectionEntry
         In the order none, the listed ones, null, oracle, restore; controls that the file left out are added.
+    heat : HeatSection or None
+        The thermal run that follows the trials, if any.
     """
 
     directory: Path
@@ -99,6 +125,7 @@ class CampaignFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     fault_model: FaultModel
     rate: RateSection | None
     protections: tuple[ProtectionEntry, ...]
+    heat: HeatSection | None = None
 
     @property
     def model_path(self) -> Path:
@@ -142,6 +169,7 @@ class CampaignFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
                 "custom": self.strikes.custom,
             },
             "rate": msgspec.structs.asdict(self.rate) if self.rate else None,
+            "heat": msgspec.structs.asdict(self.heat) if self.heat else None,
             "protection": [entry.to_table() for entry in self.protections],
         }
 
@@ -164,7 +192,7 @@ def load_campaign(path: Path) -> CampaignFile:
 
 def read_campaign(document: Table, path: Path) -> CampaignFile:
     """Give the campaign that ``document``, the tables of the file ``path``, describes."""
-    check_keys(document, ["campaign", "workload", "strikes", "rate", "protection"], str(path))
+    check_keys(document, ["campaign", "workload", "strikes", "rate", "heat", "protection"], str(path))
     for key in ("campaign", "workload"):
         if key not in document:
             raise ConfigError(f"{path}: [{key}] is missing; add it, or {MISSING_HINT}")
@@ -181,6 +209,7 @@ def read_campaign(document: Table, path: Path) -> CampaignFile:
         fault_model=_fault_model(strikes, f"{path}: [strikes]"),
         rate=_rate(document.get("rate"), f"{path}: [rate]"),
         protections=_protections(document.get("protection", []), f"{path}: [[protection]]"),
+        heat=_heat(document.get("heat"), f"{path}: [heat]"),
     )
     _check_workload(result, f"{path}: [workload]")
     return result
@@ -213,6 +242,17 @@ def _rate(table: Any, where: str) -> RateSection | None:
     if not rate.low <= rate.best <= rate.high:
         raise ConfigError(f"{where}: low, best, high = {rate.low}, {rate.best}, {rate.high}: put them in rising order")
     return rate
+
+
+def _heat(table: Any, where: str) -> HeatSection | None:
+    if table is None:
+        return None
+    heat = typed_table(table, HeatSection, where)
+    try:
+        heat.schedule()
+    except ConfigError as error:
+        raise ConfigError(f"{where}: {str(error).removeprefix('thermal schedule: ')}") from None
+    return heat
 
 
 def _protections(tables: Any, where: str) -> tuple[ProtectionEntry, ...]:

@@ -1,8 +1,8 @@
 """The user's own answer to "was this wrong output critical?", given as ``critical = "module:function"``.
 
-The function is called as ``function(golden, delivered, label)`` for each delivered output that differs from golden,
+The function is called as ``function(golden, delivered, index)`` for each delivered output that differs from golden,
 and gives True when the difference is critical. ``golden`` and ``delivered`` are dicts from output name to numpy
-array, ``label`` is the sample's label, or None for inputs without labels.
+array, ``index`` is the number of the sample in the inputs file.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     Outputs = Mapping[str, NDArray[np.generic]]
-    Predicate = Callable[[Outputs, Outputs, int | None], bool]
+    Predicate = Callable[[Outputs, Outputs, int], bool]
 
 
 def predicate_source(critical: str, directory: Path) -> Path | None:

@@ -9,8 +9,9 @@ import click
 
 @click.command()
 @click.argument("directory", type=click.Path(path_type=Path))
+@click.option("--workers", type=click.IntRange(min=1), default=1, show_default=True, help="Processes at work.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of the table.")
-def command(directory: Path, as_json: bool) -> None:
+def command(directory: Path, workers: int, as_json: bool) -> None:
     """Finish the run in DIRECTORY on the target and with the trials it was started with.
 
     A run that is complete is only reported.
@@ -20,5 +21,5 @@ def command(directory: Path, as_json: bool) -> None:
     from hil.commands.results import print_results, resumable
 
     with resumable(directory), shown_progress() as progress:
-        resume_campaign(directory, progress)
+        resume_campaign(directory, workers=workers, progress=progress)
     print_results(directory, as_json=as_json)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 @click.argument("campaign", type=click.Path(path_type=Path))
 @click.option("--target", help="Where: sim, memory, pty, serial:///dev/..., tcp://host:port or bench:NAME.")
 @click.option("--trials", type=click.IntRange(min=1), help="Trials per protection, instead of the file's.")
-@click.option("--workers", type=click.IntRange(min=1), help="Processes that work at the same time.")
+@click.option("--workers", type=click.IntRange(min=1), default=1, show_default=True, help="Processes at work.")
 @click.option("--out", type=click.Path(path_type=Path), help="Results directory [default: runs/<time>-<name>].")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of the table.")
 @click.option("--plan", "plan_only", is_flag=True, help="Say what would be run and how long it takes; run nothing.")
@@ -24,7 +24,7 @@ def command(  # noqa: PLR0913, PLR0917 - one parameter an option
     campaign: Path,
     target: str | None,
     trials: int | None,
-    workers: int | None,
+    workers: int,
     out: Path | None,
     as_json: bool,
     plan_only: bool,

@@ -1,0 +1,41 @@
+"""``hil devices``: what can stand behind ``--target`` on this machine."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+import msgspec
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def command(as_json: bool) -> None:
+    """List the targets: the words, the serial ports found here, and the boards of bench.toml."""
+    from hil.boards.address import TARGETS
+    from hil.boards.bench_file import BENCH_FILE, load_bench, ports_of_this_machine
+
+    ports = ports_of_this_machine()
+    bench = Path(BENCH_FILE)
+    boards = load_bench(bench) if bench.is_file() else {}
+    if as_json:
+        described = {
+            "targets": TARGETS,
+            "ports": [asdict(port) for port in ports],
+            "boards": [msgspec.structs.asdict(board) for board in boards.values()],
+        }
+        click.echo(json.dumps(described))
+        return
+    for target, meaning in TARGETS.items():
+        click.echo(f"{target:36}{meaning}")
+    for port in ports:
+        facts = (port.description, f"serial number {port.serial_number}", f"USB path {port.usb_path}")
+        known = ", ".join(fact for fact in facts if fact and not fact.endswith(" "))
+        click.echo(f"serial://{port.device:27}{known}")
+    if not ports:
+        click.echo("no serial port here")
+    for board in boards.values():
+        place = board.url or board.serial_number or board.usb_path
+        click.echo(f"bench:{board.name:30}{place}  {board.note}".rstrip())
