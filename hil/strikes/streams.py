@@ -104,8 +104,10 @@ def _tagged(part: str | bytes | int) -> bytes:
 def _inverse_poisson(u: float, mean: float) -> int:
     term = total = math.exp(-mean)
     count = 0
-    while u >= total and term > 0.0:  # the sum may stop just short of the largest u; then the terms run out
+    while u >= total:
         count += 1
         term *= mean / count
+        if count > mean and total + term == total:
+            break  # the rounded sum of all terms can stop just short of the largest u
         total += term
     return count

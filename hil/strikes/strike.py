@@ -15,6 +15,7 @@ from hil.strikes.fault_space import SHARED, FaultSpace
 from hil.strikes.streams import Stream
 
 STRIKE_KINDS = ("flip", "stuck_at_0", "stuck_at_1")
+MOST_STRIKES = 1000  # mean per stream; leaves the counter of a strike's number far from its end
 _STREAM_BITS = 16  # a strike's number is (code of its stream) << 16 | (count within that stream)
 
 
@@ -183,6 +184,11 @@ class _Sampler:
     def _added(self, space: str, mean: float, *, idle: bool) -> Iterator[Strike]:
         if mean <= 0.0:
             return
+        if mean > MOST_STRIKES:
+            raise ConfigError(
+                f"space {space!r} would receive {mean:.0f} strikes a trial (at most {MOST_STRIKES}): it is that much "
+                "larger, slower or softer than the shared cells; lower padding, slowdown or technology_rates"
+            )
         name = f"{space}, idle" if idle else space
         stream = Stream(self.key, self.trial, name)
         first = _stream_code(name) << _STREAM_BITS
