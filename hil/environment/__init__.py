@@ -1,0 +1,1 @@
+"""Nature: how hot it gets."""

@@ -1,0 +1,261 @@
+"""The closed loop of heat: the node's work warms a plant, the plant's temperature throttles the node."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from itertools import count, islice
+from typing import Protocol
+
+from firmware_bridge.errors import ConfigError, FlightNodeError
+from firmware_bridge.messages import Abnormal, Delivery, Run, RunResult, Telemetry
+from hil.environment.thermal import PI4B_BARE, PI4B_POWER, PowerModel, ThermalNetwork, ThermalPlant
+
+
+class ThermalSession(Protocol):
+    """What the loop needs of a session; a ``firmware_bridge.bridge.Bridge`` has it."""
+
+    def set_temperature(self, celsius: float, /) -> object:
+        """Tell the node how hot the plant is."""
+
+    def telemetry(self) -> Telemetry:
+        """Ask for clocks and flags."""
+
+    def run(self, run: Run, /) -> RunResult | Abnormal:
+        """Run inferences."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ThermalSchedule:
+    """What happens to the plant, and for how long.
+
+    The default shows in 8 seconds what takes a bare Pi 4B four minutes: an enclosure of 60 C drives it over 80 C
+    after about 2.3 s (4 s for a node busy 40 % of its time), from 4.5 s on the enclosure is cooled to 10 C and
+    the clock comes back before 7 s.
+
+    Parameters
+    ----------
+    duration_s, slice_s : float
+        The whole and one step of the loop, in seconds of the caller's clock.
+    acceleration : float
+        Seconds that pass for the plant in one of these.
+    start_ambient_c : float
+        Where the plant has rested before, idle.
+    ambient : tuple of (float, float)
+        From which second on which ambient temperature, in degrees Celsius; the seconds rise from 0.
+    network, power : ThermalNetwork, PowerModel
+        The board.
+    """
+
+    duration_s: float = 8.0
+    slice_s: float = 0.1
+    acceleration: float = 30.0
+    start_ambient_c: float = 25.0
+    ambient: tuple[tuple[float, float], ...] = ((0.0, 60.0), (4.5, 10.0))
+    network: ThermalNetwork = PI4B_BARE
+    power: PowerModel = PI4B_POWER
+
+    def __post_init__(self) -> None:
+        for name in ("duration_s", "slice_s", "acceleration"):
+            if not 0.0 < getattr(self, name) < math.inf:
+                raise ConfigError(f"thermal schedule: {name} = {getattr(self, name)}: give a positive number")
+        starts = [start_s for start_s, _ in self.ambient]
+        if not starts or starts[0] != 0.0 or starts != sorted(set(starts)):
+            raise ConfigError(f"thermal schedule: ambient starts at {starts} s: give rising seconds from 0")
+
+    def ambient_c(self, wall_s: float) -> float:
+        """Give the ambient temperature at a second of the caller's clock."""
+        return next(ambient_c for start_s, ambient_c in reversed(self.ambient) if start_s <= wall_s)
+
+    def plant(self) -> ThermalPlant:
+        """Give the plant at rest, before the first second."""
+        return ThermalPlant(self.network, self.power, ambient_c=self.start_ambient_c, acceleration=self.acceleration)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ThermalRow:
+    """One slice of the loop.
+
+    Clock, flags, ambient, load (share of the allowed clock's cycles used) and rate are those *during* the slice;
+    ``wall_s`` (the caller's time), ``plant_s`` (the plant's), ``temperature_c`` and ``board_c`` (the node's own
+    sensor, None where it has none) those at its end.
+    """
+
+    wall_s: float
+    plant_s: float
+    temperature_c: float
+    ambient_c: float
+    clock_ratio: float
+    throttled: int
+    load: float
+    inferences_per_s: float
+    board_c: float | None
+
+    def to_json(self) -> str:
+        """Give the row as one line of JSON, keys sorted."""
+        return json.dumps(asdict(self), sort_keys=True, separators=(",", ":"))
+
+
+@dataclass(frozen=True, kw_only=True)
+class ThermalSummary:
+    """What a thermal run showed; times in seconds of the caller's clock, None for what did not happen.
+
+    Rates are means over the slices before the first throttling, at the lowest clock, and after the last throttling.
+    """
+
+    throttled_at_s: float | None
+    recovered_at_s: float | None
+    highest_c: float
+    lowest_clock_ratio: float
+    first_inferences_per_s: float | None
+    lowest_inferences_per_s: float | None
+    last_inferences_per_s: float | None
+
+
+def run_thermal(
+    session: ThermalSession,
+    schedule: ThermalSchedule | None = None,
+    *,
+    inputs: int = 1,
+    inferences_per_run: int = 8,
+    clock: Callable[[], float] = time.monotonic,
+    on_row: Callable[[ThermalRow], None] | None = None,
+) -> list[ThermalRow]:
+    """Keep the node busy while its plant warms and cools, and write down a row per slice.
+
+    Parameters
+    ----------
+    session : ThermalSession
+        The node, a model and inputs loaded.
+    schedule : ThermalSchedule, optional
+        What happens to the plant.
+    inputs : int
+        How many inputs are loaded; they are taken in turn.
+    inferences_per_run : int
+        Inferences asked for in one request.
+    clock : callable
+        Monotonic seconds; a stand-in in tests.
+    on_row : callable, optional
+        Sees each row as it comes.
+
+    Raises
+    ------
+    FlightNodeError
+        If the node's computer ends abnormally.
+
+    Notes
+    -----
+    Power follows the node's own times: gaps on the line between two requests do not cool the plant, so that a
+    slow line shows the same curve. A first request, not recorded, keeps the node's warm-up out of the first slice.
+    """
+    schedule = schedule or ThermalSchedule()
+    loop = _Loop(session, schedule, _runs(inputs, inferences_per_run), clock)
+    rows: list[ThermalRow] = []
+    while not rows or rows[-1].wall_s < schedule.duration_s:
+        rows.append(loop.slice())
+        if on_row is not None:
+            on_row(rows[-1])
+    return rows
+
+
+def summarise(rows: Sequence[ThermalRow]) -> ThermalSummary:
+    """Give what a thermal run showed; ``rows`` holds one row or more."""
+    slow = [index for index, row in enumerate(rows) if row.clock_ratio < 1.0]
+    after = rows[slow[-1] + 1 :] if slow else []
+    lowest = min(row.clock_ratio for row in rows)
+    return ThermalSummary(
+        throttled_at_s=rows[slow[0]].wall_s if slow else None,
+        recovered_at_s=after[0].wall_s if after else None,
+        highest_c=max(row.temperature_c for row in rows),
+        lowest_clock_ratio=lowest,
+        first_inferences_per_s=_mean_rate(rows[: slow[0]] if slow else rows),
+        lowest_inferences_per_s=_mean_rate([row for row in rows if row.clock_ratio == lowest]),
+        last_inferences_per_s=_mean_rate(after if slow else rows),
+    )
+
+
+class _Loop:
+    """The state between two slices: plant, clock and the node's last word."""
+
+    def __init__(
+        self,
+        session: ThermalSession,
+        schedule: ThermalSchedule,
+        runs: Iterator[Run],
+        clock: Callable[[], float],
+    ) -> None:
+        self._session = session
+        self._schedule = schedule
+        self._runs = runs
+        self._clock = clock
+        self._plant = schedule.plant()
+        session.set_temperature(self._plant.temperature_c)
+        self._run()
+        self._telemetry = session.telemetry()
+        self._started_s = self._slice_s = clock()
+
+    def slice(self) -> ThermalRow:
+        """Work for a slice, let the plant follow, tell the node its temperature."""
+        before, results = self._telemetry, [self._run()]
+        while self._clock() - self._slice_s < self._schedule.slice_s:
+            results.append(self._run())
+        now_s = self._clock()
+        wall_s, dt_s = now_s - self._started_s, now_s - self._slice_s
+        self._slice_s = now_s
+        load = _load(results, before)
+        self._plant.ambient_c = self._schedule.ambient_c(wall_s - dt_s)
+        temperature_c = self._plant.advance(dt_s, load, before.clock_ratio)
+        self._session.set_temperature(temperature_c)
+        self._telemetry = self._session.telemetry()
+        board_c = self._telemetry.board_c
+        return ThermalRow(
+            wall_s=wall_s,
+            plant_s=self._plant.time_s,
+            temperature_c=temperature_c,
+            ambient_c=self._plant.ambient_c,
+            clock_ratio=before.clock_ratio,
+            throttled=before.throttled,
+            load=load,
+            inferences_per_s=_delivered(results) / dt_s,
+            board_c=None if math.isnan(board_c) else board_c,
+        )
+
+    def _run(self) -> RunResult:
+        run = next(self._runs)
+        result = self._session.run(run)
+        if isinstance(result, Abnormal):
+            raise FlightNodeError(
+                f"thermal run: the computer ended with a {result.kind.name} in run {run.run_id}: {result.detail}"
+            )
+        return result
+
+
+def _mean_rate(rows: Sequence[ThermalRow]) -> float | None:
+    return sum(row.inferences_per_s for row in rows) / len(rows) if rows else None
+
+
+def _delivered(results: Sequence[RunResult]) -> int:
+    return sum(each.delivery is Delivery.DELIVERED for result in results for each in result.inferences)
+
+
+def _runs(inputs: int, inferences_per_run: int) -> Iterator[Run]:
+    """Give requests without end that take the inputs in turn."""
+    turn = (index % inputs for index in count())
+    for run_id in count():
+        yield Run(run_id=run_id % 2**32, inputs=tuple(islice(turn, inferences_per_run)), isolate=False)
+
+
+def _load(results: Sequence[RunResult], telemetry: Telemetry) -> float:
+    """Give the share of the allowed clock's cycles that was used.
+
+    A node that pauses stands in for one whose clock is lower: of its time only the share ``clock_ratio`` can be
+    busy, and busy that long it is fully loaded.
+    """
+    elapsed_us = sum(result.elapsed_us for result in results)
+    busy = sum(result.busy_us for result in results) / elapsed_us if elapsed_us else 0.0
+    if telemetry.throttle_actuator == "pause":
+        busy /= telemetry.clock_ratio
+    return min(1.0, busy)
