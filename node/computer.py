@@ -6,7 +6,7 @@ import tempfile
 import time
 import zlib
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -51,6 +51,8 @@ class Computer:
         Directory for checkpoints; a temporary one where it is needed and not given.
     interrupt : callable, optional
         What a functional interrupt does (see :mod:`node.interrupts`); the default raises.
+    throttle : Throttle, optional
+        The board's heat control, if it outlives this computer; one of its own where not given.
 
     Examples
     --------
@@ -68,21 +70,22 @@ class Computer:
         protection: Protection | None = None,
         storage: Path | None = None,
         interrupt: Callable[[int], None] = raise_interrupt,
+        throttle: Throttle | None = None,
     ) -> None:
         self.image = image
         self.protection = protection or Protection()
         self.layout = layout_of(image, self.protection)
         self.arena = Arena(self.layout)
         self.engine = Engine(image, self.arena)
-        self.throttle = Throttle()
         self.counters = Counters()
         self._interrupt = interrupt
         self._stuck: list[Fault] = []
         self._resources = ExitStack()
+        self.throttle = throttle or self._resources.enter_context(closing(Throttle()))
         self._load()
         self.guarded = self._guard()
         self._pristine = self.arena.u8.copy()
-        self._digest = zlib.crc32(self._pristine)
+        self._digest = zlib.crc32(self._pristine.data)
         self.checkpoints = self._open_checkpoints(storage)
 
     # ---- memory ----------------------------------------------------------------------------------------------
@@ -111,13 +114,13 @@ class Computer:
         """
         self._stuck.clear()
         np.copyto(self.arena.u8, self._pristine)
-        sound = zlib.crc32(self.arena.u8) == self._digest
+        sound = zlib.crc32(self.arena.u8.data) == self._digest
         if not sound:
             self._load()
             for region in self.guarded:
                 region.encode()
             np.copyto(self._pristine, self.arena.u8)
-            self._digest = zlib.crc32(self._pristine)
+            self._digest = zlib.crc32(self._pristine.data)
             self.counters.reloads += 1
         if self.checkpoints is not None:
             self.checkpoints.baseline(self._guarded_bytes())
@@ -275,7 +278,6 @@ class Computer:
 
     def close(self) -> None:
         """Give files and clocks back."""
-        self.throttle.close()
         self._resources.close()
 
     def __enter__(self) -> Self:

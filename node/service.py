@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -30,11 +29,12 @@ from firmware_bridge.messages import (
     Telemetry,
     TelemetryRequest,
 )
-from node.computer import Computer
+from node.computer import Computer, Counters
 from node.interrupts import raise_interrupt, real_interrupt
 from node.lockstep import LockstepRun
 from node.model.image import Image
 from node.protection import Protection
+from node.throttle import Throttle
 
 
 class Service:
@@ -53,6 +53,7 @@ class Service:
         self._interrupt = raise_interrupt if in_process else real_interrupt
         self._image: Image | None = None
         self._protection = Protection()
+        self._throttle = Throttle()
         self._computer: Computer | None = None
         self._samples: list[dict[str, NDArray[np.generic]]] = []
         self._started_s = time.monotonic()
@@ -111,15 +112,16 @@ class Service:
     def _rebuild(self) -> None:
         if self._image is None:
             return
-        heat = None
         if self._computer is not None:
-            heat = self._computer.throttle.plant_c
             self._computer.close()
+            self._computer = None
         self._computer = Computer(
-            self._image, protection=self._protection, storage=self._storage, interrupt=self._interrupt
+            self._image,
+            protection=self._protection,
+            storage=self._storage,
+            interrupt=self._interrupt,
+            throttle=self._throttle,
         )
-        if heat is not None and not math.isnan(heat):
-            self._computer.throttle.set_temperature(heat)
 
     def _loaded_image(self) -> Image:
         if self._image is None:
@@ -144,11 +146,11 @@ class Service:
         return Injected(readbacks=tuple(computer.inject(fault) for fault in message.faults))
 
     def _set_temperature(self, message: SetTemperature) -> Done:
-        self._ready().throttle.set_temperature(message.celsius)
+        self._throttle.set_temperature(message.celsius)
         return Done()
 
     def _set_throttle_limits(self, message: SetThrottleLimits) -> Done:
-        self._ready().throttle.set_limits(message.soft_c, message.hard_c)
+        self._throttle.set_limits(message.soft_c, message.hard_c)
         return Done()
 
     def _scrub(self, _message: Scrub) -> ScrubReport:
@@ -193,30 +195,22 @@ class Service:
     def _reset(self, _message: Reset) -> Done:
         computer = self._ready()
         computer.reset()
-        computer.throttle.reset()
+        self._throttle.reset()
         return Done()
 
     def _telemetry(self, _message: TelemetryRequest) -> Telemetry:
-        now = time.monotonic()
-        uptime_ms = int((now - self._started_s) * 1000)
-        if self._computer is None:
-            return _bare_telemetry(uptime_ms)
-        computer = self._computer
-        throttle, counters = computer.throttle, computer.counters
-        marked, busy_then = self._load_mark
-        busy = throttle.busy_s
-        load = min(1.0, max(0.0, (busy - busy_then) / (now - marked))) if now > marked else 0.0
-        self._load_mark = (now, busy)
+        throttle = self._throttle
+        counters = self._computer.counters if self._computer is not None else Counters()
         return Telemetry(
-            uptime_ms=uptime_ms,
-            state="ready" if self._samples else "image loaded",
+            uptime_ms=int((time.monotonic() - self._started_s) * 1000),
+            state=self._state(),
             plant_c=throttle.plant_c,
             board_c=throttle.vitals().temperature_c,
             clock_mhz=throttle.clock_mhz,
             clock_ratio=throttle.ratio,
             throttled=throttle.flags,
             throttle_actuator=throttle.actuator_name,
-            load=load,
+            load=self._load_since_last(),
             inferences=counters.inferences,
             corrected_words=counters.corrected_words,
             detected_words=counters.detected_words,
@@ -224,29 +218,23 @@ class Service:
             crc_engine=crc.engine(),
         )
 
+    def _state(self) -> str:
+        if self._image is None:
+            return "no image"
+        return "ready" if self._samples else "no inputs"
+
+    def _load_since_last(self) -> float:
+        """Give the share of time spent computing since the previous telemetry."""
+        marked_s, busy_then_s = self._load_mark
+        now_s, busy_s = time.monotonic(), self._throttle.busy_s
+        self._load_mark = (now_s, busy_s)
+        return min(1.0, (busy_s - busy_then_s) / (now_s - marked_s)) if now_s > marked_s else 0.0
+
     def close(self) -> None:
-        """Close the computer."""
+        """Close the computer and give the board its clocks back."""
         if self._computer is not None:
             self._computer.close()
-
-
-def _bare_telemetry(uptime_ms: int) -> Telemetry:
-    return Telemetry(
-        uptime_ms=uptime_ms,
-        state="no image",
-        plant_c=math.nan,
-        board_c=math.nan,
-        clock_mhz=math.nan,
-        clock_ratio=1.0,
-        throttled=0,
-        throttle_actuator="none",
-        load=0.0,
-        inferences=0,
-        corrected_words=0,
-        detected_words=0,
-        reloads=0,
-        crc_engine=crc.engine(),
-    )
+        self._throttle.close()
 
 
 def split_samples(image: Image, arrays: dict[str, NDArray[np.generic]]) -> list[dict[str, NDArray[np.generic]]]:

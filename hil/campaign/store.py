@@ -107,7 +107,8 @@ class Store:
             if field != "created" and getattr(held, field) != getattr(header, field):
                 raise ConfigError(
                     f"{self.directory} holds another run: {field} differs "
-                    f"({_brief(getattr(held, field))} there, {_brief(getattr(header, field))} now); choose another --out"
+                    f"({_brief(getattr(held, field))} there, {_brief(getattr(header, field))} now); "
+                    "choose another --out"
                 )
         return held
 

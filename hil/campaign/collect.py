@@ -1,0 +1,125 @@
+"""Run a campaign, go on with one that was stopped, or say what one would cost."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from firmware_bridge.errors import ConfigError
+from hil.campaign.bundle import load_bundle, write_bundle
+from hil.campaign.configuration import CampaignFile
+from hil.campaign.experiment import Experiment
+from hil.campaign.heat import run_heat
+from hil.campaign.plan import Plan
+from hil.campaign.progress import ProgressEvent, ProgressSink
+from hil.campaign.record import HeatRow, LinkRow, Row, TrialRow
+from hil.campaign.session import Session
+from hil.campaign.store import Store, read_header
+from hil.campaign.target import open_session
+from hil.campaign.task import Task
+from hil.campaign.task_runner import TaskRunner
+from hil.campaign.workers import collect_with_workers
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunOptions:
+    """How a campaign is run; None keeps what the campaign file says."""
+
+    target: str | None = None
+    trials: int | None = None
+    workers: int = 1
+
+    def __post_init__(self) -> None:
+        if self.workers < 1:
+            raise ConfigError(f"--workers {self.workers}: give 1 or more")
+
+
+def run_campaign(campaign: CampaignFile, *, out: Path, options: RunOptions, progress: ProgressSink) -> None:
+    """Carry out a campaign and leave everything measured in ``out``.
+
+    A directory that holds the same campaign is gone on with; one that holds another is refused.
+    """
+    campaign = campaign.changed(target=options.target, trials=options.trials)
+    progress(ProgressEvent(stage="compile", done=0, total=0))
+    experiment = Experiment.of(campaign)
+    with Store(out, experiment.header()) as store:
+        write_bundle(campaign, out)
+        collect(experiment, store, workers=options.workers, progress=progress)
+
+
+def resume_campaign(directory: Path, *, workers: int = 1, progress: ProgressSink) -> None:
+    """Go on with the campaign of a directory; nothing happens where it is complete."""
+    read_header(directory)
+    options = RunOptions(workers=workers)
+    run_campaign(load_bundle(directory), out=directory, options=options, progress=progress)
+
+
+def plan_campaign(campaign: CampaignFile, options: RunOptions) -> Plan:
+    """Give what a campaign would take, and run nothing."""
+    return Plan.of(Experiment.of(campaign.changed(target=options.target, trials=options.trials)))
+
+
+def collect(experiment: Experiment, store: Store, *, workers: int, progress: ProgressSink) -> None:
+    """Measure every trial that the store does not hold yet."""
+    missing = missing_trials(experiment, store)
+    heat = None if _holds_heat(store) else experiment.campaign.heat
+    if workers > 1 and any(missing.values()):
+        collect_with_workers(experiment, missing, store, workers=workers, progress=progress)
+        missing = {}
+    if not any(missing.values()) and heat is None:
+        return
+    with open_session(experiment.campaign.campaign.target, progress) as session:
+        session.prepare(experiment.workload.image.to_bytes(), experiment.workload.inputs_file())
+        deadline_ms = 0
+        for task in experiment.tasks:
+            if trials := missing.get(task.name, ()):
+                runner = _run_task(session, task, experiment, trials, (store.append, progress))
+                deadline_ms = max(deadline_ms, runner.deadline_ms)
+        if heat is not None:
+            run_heat(session, experiment, heat.schedule(), store, progress)
+        store.append(_link_row(session, deadline_ms))
+
+
+def _run_task(
+    session: Session,
+    task: Task,
+    experiment: Experiment,
+    trials: tuple[int, ...],
+    sinks: tuple[Callable[[Row], None], ProgressSink],
+) -> TaskRunner:
+    append, progress = sinks
+    total = experiment.trials
+    done = total - len(trials)
+
+    def sink(row: Row) -> None:
+        nonlocal done
+        append(row)
+        note = ""
+        if isinstance(row, TrialRow):
+            done += 1
+        else:
+            note = getattr(row, "reason", "")
+        progress(ProgressEvent(stage=task.name, done=done, total=total, note=note))
+
+    runner = TaskRunner(session, task, experiment.workload, sink)
+    runner.collect(trials)
+    return runner
+
+
+def missing_trials(experiment: Experiment, store: Store) -> dict[str, tuple[int, ...]]:
+    """Give the trials of every protection that have no row yet, in order."""
+    held: dict[str, set[int]] = {task.name: set() for task in experiment.tasks}
+    for row in store.rows():
+        if isinstance(row, TrialRow):
+            held[row.protection].add(row.trial)
+    wanted = range(experiment.trials)
+    return {name: tuple(trial for trial in wanted if trial not in trials) for name, trials in held.items()}
+
+
+def _holds_heat(store: Store) -> bool:
+    return any(isinstance(row, HeatRow) for row in store.rows())
+
+
+def _link_row(session: Session, deadline_ms: int) -> LinkRow:
+    return LinkRow(target=session.url, deadline_ms=deadline_ms, node=session.facts(), counters=session.counters())

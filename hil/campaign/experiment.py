@@ -1,0 +1,122 @@
+"""A campaign made ready: the compiled workload, what nature does to it, and one task a protection."""
+
+from __future__ import annotations
+
+import platform
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib import metadata
+
+from hil.campaign.configuration import CampaignFile
+from hil.campaign.record import SCHEMA_VERSION, Header, RegionRecord, TaskRecord, TensorRecord
+from hil.campaign.task import Nature, Task
+from hil.campaign.workload import Workload, load_workload
+from hil.strikes import SHARED
+
+VERSIONED = ("flightnode", "numpy", "numba", "onnx", "pyserial", "crcmod-plus")
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Experiment:
+    """Everything that a campaign file describes, prepared once and used by every executor."""
+
+    campaign: CampaignFile
+    workload: Workload
+    nature: Nature
+    tasks: tuple[Task, ...]
+
+    @classmethod
+    def of(cls, campaign: CampaignFile) -> Experiment:
+        """Compile the model, compute the golden outputs and lay out every task."""
+        workload = load_workload(campaign)
+        nature = Nature.of(
+            workload,
+            campaign.fault_model,
+            campaign.strikes.regions,
+            seed=campaign.campaign.seed,
+            inferences=campaign.campaign.inferences,
+        )
+        tasks = tuple(Task.of(entry, workload, nature) for entry in campaign.protections)
+        return cls(campaign=campaign, workload=workload, nature=nature, tasks=tasks)
+
+    @property
+    def trials(self) -> int:
+        """Trials per protection."""
+        return self.campaign.campaign.trials
+
+    def task(self, name: str) -> Task | None:
+        """Give the task of that protection, or None."""
+        return next((task for task in self.tasks if task.name == name), None)
+
+    def header(self) -> Header:
+        """Give what stands at the head of the results."""
+        settings, image, rate = self.campaign.campaign, self.workload.image, self.campaign.rate
+        return Header(
+            schema=SCHEMA_VERSION,
+            name=settings.name,
+            created=datetime.now(UTC).isoformat(timespec="seconds"),
+            seed=settings.seed,
+            trials=settings.trials,
+            inferences=settings.inferences,
+            target=settings.target,
+            workload=self.campaign.workload.label,
+            workload_digest=self.workload.digest,
+            model_name=image.name,
+            model_digest=image.digest,
+            critical=self.workload.critical_name,
+            n_inputs=self.workload.n_inputs,
+            step_names=tuple(image.step_names),
+            tensors=self._tensors(),
+            fault_model=self.nature.model.to_json(),
+            strike_key=self.nature.key,
+            strike_regions=tuple(self.nature.regions),
+            rate_per_bit_day=None if rate is None else (rate.low, rate.best, rate.high),
+            versions=versions(),
+            tasks=tuple(_task_record(task) for task in self.tasks),
+        )
+
+    def _tensors(self) -> tuple[TensorRecord, ...]:
+        return tuple(
+            TensorRecord(
+                name=spec.name,
+                step=spec.step,
+                dtype=spec.dtype,
+                offset=spec.offset,
+                size_bytes=spec.size_bytes,
+            )
+            for spec in self.workload.image.tensors
+        )
+
+
+def _task_record(task: Task) -> TaskRecord:
+    struck = {cells.region for cells in (*task.space.cells_of(SHARED), *task.space.own)}
+    return TaskRecord(
+        name=task.name,
+        control=task.control,
+        task_id=task.task_id,
+        protection=task.protection.to_json(),
+        temperature_c=task.temperature_c,
+        mean_strikes=task.mean_strikes,
+        regions=tuple(
+            RegionRecord(
+                name=region.name,
+                kind=region.kind,
+                size_bytes=region.size_bytes,
+                own=region.own,
+                technology=region.technology,
+                struck=region.name in struck,
+            )
+            for region in task.layout
+        ),
+    )
+
+
+def versions() -> dict[str, str]:
+    """Give the versions that a result depends on."""
+    found = {"python": platform.python_version(), "machine": platform.machine()}
+    for name in VERSIONED:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            found[name] = "not installed as a package"
+    return found

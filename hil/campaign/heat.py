@@ -1,0 +1,47 @@
+"""The thermal part of a campaign: the loop of heat is closed over the session, and every slice is kept."""
+
+from __future__ import annotations
+
+from hil.campaign.experiment import Experiment
+from hil.campaign.progress import ProgressEvent, ProgressSink
+from hil.campaign.record import HeatRow
+from hil.campaign.session import Session
+from hil.campaign.store import Store
+from hil.campaign.task_runner import CALIBRATION_DEADLINE_MS
+from hil.environment.thermal_run import ThermalRow, ThermalSchedule, run_thermal
+from node.governor import ROOM_C
+
+
+def run_heat(
+    session: Session, experiment: Experiment, schedule: ThermalSchedule, store: Store, progress: ProgressSink
+) -> None:
+    """Keep the node busy under its first real protection while the plant warms and cools."""
+    protected = next((task for task in experiment.tasks if not task.control), experiment.tasks[0])
+    session.configure(protected.protection, CALIBRATION_DEADLINE_MS)
+
+    def on_row(row: ThermalRow) -> None:
+        done = min(row.wall_s, schedule.duration_s)
+        note = f"{row.temperature_c:.1f} C, {row.clock_ratio:.0%} clock"
+        progress(ProgressEvent(stage="heat", done=round(10 * done), total=round(10 * schedule.duration_s), note=note))
+
+    actuator = session.telemetry().throttle_actuator
+    rows = run_thermal(session, schedule, inputs=experiment.workload.n_inputs, on_row=on_row)
+    session.set_temperature(ROOM_C)
+    # All at once: a loop that was cut short has no meaning, and is run again.
+    store.append(*(_heat_row(row, actuator, schedule.acceleration) for row in rows))
+
+
+def _heat_row(row: ThermalRow, actuator: str, acceleration: float) -> HeatRow:
+    return HeatRow(
+        wall_s=row.wall_s,
+        plant_s=row.plant_s,
+        temperature_c=row.temperature_c,
+        ambient_c=row.ambient_c,
+        clock_ratio=row.clock_ratio,
+        throttled=row.throttled,
+        load=row.load,
+        inferences_per_s=row.inferences_per_s,
+        board_c=row.board_c,
+        actuator=actuator,
+        acceleration=acceleration,
+    )

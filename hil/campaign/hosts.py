@@ -1,0 +1,133 @@
+"""What keeps a node alive: a thread, a process behind a pseudo-terminal, or nobody (a board on the bench)."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from contextlib import ExitStack
+from pathlib import Path
+
+from node.serving import serve_in_thread
+
+from firmware_bridge.bridge import Bridge
+from firmware_bridge.channel import Channel
+from firmware_bridge.errors import LinkLost
+from firmware_bridge.transport import Transport, memory_pair, open_pty
+from node.service import Service
+
+START_TIMEOUT_S = 30.0
+CONNECT_TIMEOUT_S = 10.0
+EXIT_TIMEOUT_S = 5.0
+LOG_TAIL_LINES = 5
+
+
+class MemoryHost:
+    """The whole node in a thread of this process, at the other end of an in-memory line."""
+
+    url = "memory"
+
+    def __init__(self) -> None:
+        self._storage = Path(tempfile.mkdtemp(prefix="flightnode-memory-"))
+        self._node = ExitStack()
+
+    def connect(self) -> Bridge:
+        """Start the node anew and give a bridge to it."""
+        self._node.close()
+        near, far = memory_pair()
+        storage = self._storage
+        self._node.enter_context(serve_in_thread(far, lambda: Service(storage, in_process=True), storage))
+        return _bridge(near, CONNECT_TIMEOUT_S)
+
+    def close(self) -> None:
+        """End the node."""
+        self._node.close()
+        shutil.rmtree(self._storage, ignore_errors=True)
+
+
+class PtyHost:
+    """The node as a process of its own, at the other end of a pseudo-terminal: the whole serial stack.
+
+    The node's log goes to a file, whose last lines explain a node that does not come up.
+    """
+
+    url = "pty"
+
+    def __init__(self) -> None:
+        self._storage = Path(tempfile.mkdtemp(prefix="flightnode-pty-"))
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def pid(self) -> int | None:
+        """Process id of the node, for whoever wants to kill it from outside."""
+        return None if self._process is None else self._process.pid
+
+    def connect(self) -> Bridge:
+        """Start the node anew and give a bridge to it."""
+        self._end()
+        master, path = open_pty()
+        # A terminal that nobody has open reads as vanished: hold it open until the node has. From then on the
+        # node's death shows at once.
+        held = os.open(path, os.O_RDWR | os.O_NOCTTY)
+        try:
+            self._process = self._start(path)
+            return _bridge(master, START_TIMEOUT_S)
+        except LinkLost as error:
+            raise LinkLost(f"{error}; the node's log ends with: {self._log_tail()}") from None
+        finally:
+            os.close(held)
+
+    def _start(self, path: str) -> subprocess.Popen[bytes]:
+        command = (sys.executable, "-m", "node", "serve", "--port", f"pty:{path}", "--storage", str(self._storage))
+        with self._log_path.open("ab") as log:
+            return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+
+    @property
+    def _log_path(self) -> Path:
+        return self._storage / "node.log"
+
+    def _log_tail(self) -> str:
+        lines = self._log_path.read_text(errors="replace").splitlines()
+        return " / ".join(lines[-LOG_TAIL_LINES:]) or "nothing"
+
+    def _end(self) -> None:
+        if self._process is None:
+            return
+        self._process.terminate()
+        try:
+            self._process.wait(EXIT_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._process = None
+
+    def close(self) -> None:
+        """End the node and remove its storage."""
+        self._end()
+        shutil.rmtree(self._storage, ignore_errors=True)
+
+
+class Board:
+    """A node that somebody else keeps alive: it is only ever connected to."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+
+    def connect(self) -> Bridge:
+        """Give a bridge to the node."""
+        return Bridge.connect(self.url, CONNECT_TIMEOUT_S)
+
+    def close(self) -> None:
+        """Leave the board as it is."""
+
+
+def _bridge(transport: Transport, timeout_s: float) -> Bridge:
+    channel = Channel(transport, "host")
+    try:
+        channel.wait_established(timeout_s)
+    except BaseException:
+        channel.close()
+        raise
+    return Bridge(channel)

@@ -1,0 +1,51 @@
+"""Targets by URL: which node a campaign talks to."""
+
+from __future__ import annotations
+
+from firmware_bridge.errors import ConfigError
+from hil.campaign.progress import ProgressSink
+from hil.campaign.session import Session
+
+OWN_NODES = ("sim", "memory", "pty")
+"""Targets whose node the session itself makes, so that there can be any number of them."""
+
+
+def can_be_multiplied(target: str) -> bool:
+    """True where several sessions of this target are several nodes."""
+    return target in OWN_NODES
+
+
+def open_session(target: str, progress: ProgressSink) -> Session:
+    """Give a live session of a target.
+
+    Parameters
+    ----------
+    target : str
+        ``sim``, ``memory``, ``pty``, ``serial:///dev/ttyUSB0?baud=921600``, ``tcp://host:port`` or ``bench:NAME``.
+    progress : callable
+        Told about uploads and kernels that the node compiles.
+
+    Raises
+    ------
+    ConfigError
+        No such target.
+    PortError, LinkLost
+        Nobody answers there.
+    """
+    if target == "sim":
+        from hil.campaign.sim_session import SimSession
+
+        return SimSession()
+    from hil.campaign.hosts import Board, MemoryHost, PtyHost
+    from hil.campaign.link_session import LinkSession
+
+    match target.partition(":")[0]:
+        case "memory":
+            return LinkSession(MemoryHost(), progress)
+        case "pty":
+            return LinkSession(PtyHost(), progress)
+        case "serial" | "tcp" | "bench":
+            return LinkSession(Board(target), progress)
+    raise ConfigError(
+        f"target {target!r}: choose from sim, memory, pty, serial:///dev/..., tcp://host:port, bench:NAME"
+    )

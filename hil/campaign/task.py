@@ -1,0 +1,129 @@
+"""What is repeated: one workload under one protection, one fault model and one seed."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+
+from firmware_bridge.messages import Run
+from hil.campaign.protections import ProtectionEntry
+from hil.campaign.workload import Workload
+from hil.strikes import FaultModel, FaultSpace, Stream, Strike, Window, land, sample_strikes, strike_key
+from node.arena import Layout
+from node.layout import layout_of
+from node.protection import Protection
+
+ENGINE_VERSION = "1"
+"""Part of every task_id: raise it when the same faults may give another outcome."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Nature:
+    """What is the same for every protection of a campaign: who strikes, where, how, when.
+
+    Parameters
+    ----------
+    key : str
+        The strike key: a hash of workload, scenario, fault model and seed.
+    model : FaultModel
+        How memory is struck.
+    regions : tuple of str
+        Shared regions that are struck.
+    inferences : int
+        Inferences in one trial.
+    n_inputs : int
+        Samples to draw the inputs of a trial from.
+    n_steps : int
+        Operators in one inference.
+    """
+
+    key: str
+    model: FaultModel
+    regions: tuple[str, ...]
+    inferences: int
+    n_inputs: int
+    n_steps: int
+
+    @classmethod
+    def of(
+        cls, workload: Workload, model: FaultModel, regions: tuple[str, ...], *, seed: int, inferences: int
+    ) -> Nature:
+        """Give the nature of a campaign on ``workload``."""
+        scenario = f"{inferences} inferences, {','.join(regions)}"
+        return cls(
+            key=strike_key(workload.digest, scenario, model, seed),
+            model=model,
+            regions=regions,
+            inferences=inferences,
+            n_inputs=workload.n_inputs,
+            n_steps=len(workload.image.steps),
+        )
+
+    def inputs(self, trial: int) -> tuple[int, ...]:
+        """Give the samples of a trial, the same under every protection."""
+        stream = Stream(self.key, trial, "inputs")
+        return tuple(stream.below(self.n_inputs) for _ in range(self.inferences))
+
+
+@dataclass(frozen=True, kw_only=True)
+class PreparedTrial:
+    """A trial that is ready to be carried out."""
+
+    run: Run
+    strike_ids: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """One protection under test."""
+
+    name: str
+    control: str
+    protection: Protection
+    temperature_c: float | None
+    nature: Nature
+    layout: Layout
+    space: FaultSpace
+
+    @classmethod
+    def of(cls, entry: ProtectionEntry, workload: Workload, nature: Nature) -> Task:
+        """Give the task of one protection of a campaign."""
+        layout = layout_of(workload.image, entry.protection)
+        return cls(
+            name=entry.name,
+            control=entry.control,
+            protection=entry.protection,
+            temperature_c=entry.temperature_c,
+            nature=nature,
+            layout=layout,
+            space=FaultSpace.of(layout, nature.regions),
+        )
+
+    @property
+    def task_id(self) -> str:
+        """Hash of all that influences the outcomes."""
+        parts = (self.nature.key, self.control == "null", self.protection.to_json(), ENGINE_VERSION)
+        return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
+
+    @property
+    def mean_strikes(self) -> float:
+        """Expected strikes in one trial: one on the shared cells, and those that this protection adds."""
+        return 0.0 if self.control == "null" else self.space.exposure(self.protection.slowdown)
+
+    def strikes(self, trial: int) -> tuple[Strike, ...]:
+        """Give what nature does in a trial; nothing under the control ``null``."""
+        if self.control == "null":
+            return ()
+        window = Window(inferences=self.nature.inferences, steps=self.nature.n_steps, slowdown=self.protection.slowdown)
+        return sample_strikes(self.nature.key, trial, self.space, self.nature.model, window)
+
+    def prepare(self, trial: int) -> PreparedTrial:
+        """Give the request that carries out a trial, and the strikes behind its faults."""
+        strikes = self.strikes(trial)
+        faults = tuple(fault for strike in strikes for fault in land(strike, self.space, self.nature.model))
+        run = Run(run_id=trial, inputs=self.nature.inputs(trial), faults=faults, isolate=True)
+        return PreparedTrial(run=run, strike_ids=tuple(strike.id for strike in strikes))
+
+    def undisturbed(self, trial: int) -> Run:
+        """Give the request of a trial without its faults."""
+        return Run(run_id=trial, inputs=self.nature.inputs(trial))

@@ -1,0 +1,89 @@
+"""Heat as the computer sees it: a temperature in, a slower clock out, and the sensors of the board beside it."""
+
+from __future__ import annotations
+
+import math
+import time
+
+from node.actuator import choose_actuator
+from node.governor import PI4B, Governor, ThrottlePolicy
+from node.vitals import Sensors, Vitals
+
+
+class Throttle:
+    """Governor, actuator and sensors of one computer, and how long it has computed.
+
+    Two temperatures are kept apart: ``plant_c``, which the host sends and the governor obeys, and the board's own,
+    which :meth:`vitals` reads.
+
+    Parameters
+    ----------
+    policy : ThrottlePolicy
+        Which board's firmware is stood in for.
+    """
+
+    def __init__(self, policy: ThrottlePolicy = PI4B) -> None:
+        self._actuator = choose_actuator()
+        self._governor = Governor(policy, self._actuator)
+        self._sensors = Sensors()
+        self.plant_c = math.nan
+        self.busy_s = 0.0
+        self._last_busy_s = 0.0
+
+    @property
+    def ratio(self) -> float:
+        """Share of the full clock that is allowed."""
+        return self._governor.clock_ratio
+
+    @property
+    def throttled(self) -> bool:
+        """True while less than the full clock is allowed."""
+        return self._governor.clock_ratio < 1.0
+
+    @property
+    def clock_mhz(self) -> float:
+        """The clock that is allowed, in MHz."""
+        return self._governor.clock_mhz
+
+    @property
+    def flags(self) -> int:
+        """The bits of ``get_throttled``, sticky ones included."""
+        return int(self._governor.flags)
+
+    @property
+    def actuator_name(self) -> str:
+        """What makes the node slower: ``cpufreq`` or ``pause``."""
+        return self._actuator.name
+
+    def vitals(self) -> Vitals:
+        """Read the board's own sensors."""
+        return self._sensors.read()
+
+    def set_temperature(self, celsius: float) -> None:
+        """Take the plant's temperature, in degrees Celsius."""
+        self._governor.update(celsius)
+        self.plant_c = celsius
+
+    def set_limits(self, soft_c: float, hard_c: float) -> None:
+        """Set where throttling starts and where it is full, in degrees Celsius."""
+        self._governor.set_limits(soft_c, hard_c)
+
+    def worked(self, busy_s: float) -> None:
+        """Account for computing time, and pause where the clock that is allowed asks for it."""
+        self.busy_s += busy_s
+        self._last_busy_s = busy_s
+        if self.throttled:
+            self._actuator.worked(busy_s)
+
+    def idle(self, share: float) -> None:
+        """Idle for a share of the last computing time."""
+        time.sleep(share * self._last_busy_s)
+
+    def reset(self) -> None:
+        """Forget the temperature and the sticky flags."""
+        self._governor.reset()
+        self.plant_c = math.nan
+
+    def close(self) -> None:
+        """Give the board its clocks back."""
+        self._actuator.close()
