@@ -16,6 +16,14 @@ from firmware_bridge.errors import FlightNodeError
 COMMANDS = ("init", "compile", "run", "resume", "replay", "report", "export", "demo", "doctor", "devices")
 """Each is ``hil.commands.NAME.command``; the order is that of ``hil --help``."""
 
+EXIT_CODES = """\b
+Exit codes
+  0  ok
+  1  a goal failed, or an internal error
+  2  usage, configuration, bad model or data
+  3  port, link or board lost
+  4  interrupted or disk full; what was measured is kept
+"""
 INTERRUPTED = 4
 
 
@@ -37,16 +45,11 @@ class LazyGroup(click.Group):
         return command
 
 
-@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]}, epilog=EXIT_CODES)
 @click.version_option(package_name="flightnode", prog_name="hil")
 @click.option("--debug", is_flag=True, help="Show the traceback of an internal error.")
 def cli(debug: bool) -> None:
-    r"""Strike, heat and measure a flight-compute node, and compare its protections.
-
-    \b
-    Exit codes: 0 ok, 1 a goal failed or an internal error, 2 usage or bad data,
-    3 port, link or board lost, 4 interrupted (what was measured is kept).
-    """
+    """Strike, heat and measure a flight-compute node, and compare its protections."""
     del debug  # main reads it from the context
 
 

@@ -8,10 +8,9 @@ array, ``index`` is the number of the sample in the inputs file.
 from __future__ import annotations
 
 import importlib
-import importlib.util
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
@@ -98,4 +97,5 @@ def _searched_first(directory: Path) -> Iterator[None]:
     try:
         yield
     finally:
-        sys.path.remove(str(directory))
+        with suppress(ValueError):  # the user's module may have changed the path
+            sys.path.remove(str(directory))

@@ -20,7 +20,7 @@ import click
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def command(model: Path, output: Path, shapes: tuple[str, ...], as_json: bool) -> None:
-    """Compile the ONNX file MODEL into a flight image."""
+    """Compile an ONNX file into an image."""
     from hil.compiler import compile_model
 
     image = compile_model(model, input_shapes=parse_shapes(shapes) or None)

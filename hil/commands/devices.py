@@ -13,7 +13,10 @@ import msgspec
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def command(as_json: bool) -> None:
-    """List the targets: the words, the serial ports found here, and the boards of bench.toml."""
+    """List what --target may name.
+
+    These are the targets without hardware, the serial ports found here, and the boards of ./bench.toml.
+    """
     from hil.boards.address import TARGETS
     from hil.boards.bench_file import BENCH_FILE, load_bench, ports_of_this_machine
 

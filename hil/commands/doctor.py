@@ -14,7 +14,10 @@ MARKS = {"ok": "ok  ", "warn": "warn", "fail": "FAIL"}
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @click.pass_context
 def command(context: click.Context, as_json: bool) -> None:
-    """Check this machine: checksums, compile cache, serial ports, sensors, disk."""
+    """Check this machine.
+
+    Looked at: versions, checksum engine, compile cache, serial ports and permissions, sensors, disk.
+    """
     from hil.commands.results import RUNS_FOLDER
     from hil.doctor import examine, exit_code
 

@@ -10,7 +10,7 @@ import click
 
 @click.group()
 def command() -> None:
-    """Write results in a form that other programs read."""
+    """Write results for other programs."""
 
 
 @command.command()

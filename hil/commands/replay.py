@@ -13,7 +13,10 @@ import click
 @click.argument("trial", type=click.IntRange(min=0))
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of text.")
 def command(directory: Path, protection: str, trial: int, as_json: bool) -> None:
-    """Repeat TRIAL of PROTECTION from the run in DIRECTORY and print its trace."""
+    """Repeat one trial and print its trace.
+
+    The trial is number TRIAL of PROTECTION in the run in DIRECTORY.
+    """
     from hil.campaign.replay import replay_trial
 
     trace = replay_trial(directory, protection, trial)

@@ -11,7 +11,10 @@ import click
 @click.argument("directory", type=click.Path(path_type=Path))
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of the table.")
 def command(directory: Path, as_json: bool) -> None:
-    """Print the results in DIRECTORY, finished or not, and write their report again."""
+    """Print results and write their report.
+
+    The run in DIRECTORY may be unfinished.
+    """
     from hil.commands.results import print_results
 
     print_results(directory, as_json=as_json)

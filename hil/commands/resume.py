@@ -12,9 +12,9 @@ import click
 @click.option("--workers", type=click.IntRange(min=1), default=1, show_default=True, help="Processes at work.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of the table.")
 def command(directory: Path, workers: int, as_json: bool) -> None:
-    """Finish the run in DIRECTORY on the target and with the trials it was started with.
+    """Finish an interrupted run.
 
-    A run that is complete is only reported.
+    The run in DIRECTORY goes on with the target and the trials it was started with; if complete, it is reported.
     """
     from hil.campaign.collect import resume_campaign
     from hil.commands.progress import shown_progress

@@ -29,7 +29,10 @@ def command(  # noqa: PLR0913, PLR0917 - one parameter an option
     as_json: bool,
     plan_only: bool,
 ) -> None:
-    """Run the campaign of the file CAMPAIGN, then print its table and write its report."""
+    """Run a campaign and report it.
+
+    CAMPAIGN is a file that `hil init` writes. The table is printed, the report lies in the results directory.
+    """
     from hil.boards.bench_file import resolve_target
     from hil.campaign.collect import RunOptions
     from hil.campaign.configuration import load_campaign
