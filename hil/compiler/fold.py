@@ -1,0 +1,113 @@
+"""Constant folding: with the input shapes fixed, much of what exporters write around a network is constant."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import numpy_helper
+from onnx.reference import ReferenceEvaluator
+
+from firmware_bridge.errors import ModelError
+
+PASS_THROUGH = ("Identity", "Dropout")
+KEPT = ("DequantizeLinear", "QuantizeLinear")
+"""Not folded: the integers behind them are what the node computes with and what can be struck."""
+
+LARGEST_PASSES = 8
+
+
+def fold_constants(model: Any, path: Path) -> None:
+    """Evaluate every node whose inputs are constant and drop those that only pass a value on, in place.
+
+    Parameters
+    ----------
+    model : onnx.ModelProto
+        With fixed input shapes and sorted nodes.
+    path : Path
+        For errors.
+    """
+    for _ in range(LARGEST_PASSES):
+        shapes = _known_shapes(model, path)
+        if not _fold_once(model, shapes, path):
+            break
+    _drop_pass_through(model)
+
+
+def _known_shapes(model: Any, path: Path) -> dict[str, tuple[int, ...]]:
+    stripped = onnx.ModelProto.FromString(model.SerializeToString())
+    del stripped.graph.value_info[:]
+    for value in stripped.graph.output:
+        value.type.tensor_type.ClearField("shape")
+    try:
+        inferred = onnx.shape_inference.infer_shapes(stripped, data_prop=True, strict_mode=False)
+    except (onnx.shape_inference.InferenceError, ValueError, RuntimeError) as error:
+        raise ModelError(f"{path}: its shapes do not fit together ({error}): check the export") from error
+    shapes = {}
+    for value in (*inferred.graph.value_info, *inferred.graph.output, *inferred.graph.input):
+        kind = value.type.tensor_type
+        if kind.HasField("shape") and all(d.HasField("dim_value") for d in kind.shape.dim):
+            shapes[value.name] = tuple(d.dim_value for d in kind.shape.dim)
+    return shapes
+
+
+def _fold_once(model: Any, shapes: dict[str, tuple[int, ...]], path: Path) -> bool:
+    constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
+    kept = []
+    found: dict[str, Any] = {}
+    for node in model.graph.node:
+        known = constants | found
+        if node.op_type == "Shape" and not node.attribute and node.input[0] in shapes:
+            found[node.output[0]] = np.array(shapes[node.input[0]], np.int64)
+        elif node.op_type not in KEPT and node.domain in ("", "ai.onnx") and _is_constant(node, known):
+            found |= _evaluate(model, node, known, path)
+        else:
+            kept.append(node)
+    if not found:
+        return False
+    copies = [onnx.NodeProto.FromString(node.SerializeToString()) for node in kept]
+    del model.graph.node[:]
+    model.graph.node.extend(copies)
+    tensors = [numpy_helper.from_array(np.asarray(value), name) for name, value in found.items()]
+    model.graph.initializer.extend(tensors)
+    return True
+
+
+def _is_constant(node: Any, known: dict[str, Any]) -> bool:
+    has_graph = any(a.type in (onnx.AttributeProto.GRAPH, onnx.AttributeProto.GRAPHS) for a in node.attribute)
+    return not has_graph and all(name in known for name in node.input if name)
+
+
+def _evaluate(model: Any, node: Any, known: dict[str, Any], path: Path) -> dict[str, Any]:
+    names = sorted({name for name in node.input if name})
+    inputs = [onnx.helper.make_tensor_value_info(n, _kind(known[n]), known[n].shape) for n in names]
+    outputs = [onnx.ValueInfoProto(name=name) for name in node.output if name]
+    graph = onnx.helper.make_graph([node], "constant", inputs, outputs)
+    single = onnx.helper.make_model(graph, opset_imports=model.opset_import)
+    try:
+        values = ReferenceEvaluator(single).run(None, {name: known[name] for name in names})
+    except Exception as error:
+        where = f"{path}: {node.op_type} node {node.name!r} (output {node.output[0]!r})"
+        raise ModelError(f"{where}: is constant but cannot be computed ({error})") from error
+    return dict(zip([name for name in node.output if name], values, strict=True))
+
+
+def _kind(array: Any) -> int:
+    return int(onnx.helper.np_dtype_to_tensor_dtype(np.asarray(array).dtype))
+
+
+def _drop_pass_through(model: Any) -> None:
+    outputs = {value.name for value in model.graph.output}
+    replaced: dict[str, str] = {}
+    kept = []
+    for node in model.graph.node:
+        for index, name in enumerate(node.input):
+            node.input[index] = replaced.get(name, name)
+        if node.op_type in PASS_THROUGH and node.output[0] not in outputs:
+            replaced[node.output[0]] = node.input[0]
+        else:
+            kept.append(onnx.NodeProto.FromString(node.SerializeToString()))
+    del model.graph.node[:]
+    model.graph.node.extend(kept)

@@ -1,0 +1,142 @@
+"""From a file to a graph: everything that can be wrong with a model file is said here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import onnx
+from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
+from onnx import numpy_helper
+
+from firmware_bridge.errors import ModelError
+from hil.compiler.fold import fold_constants
+from hil.compiler.graph import Graph, Node, Port
+
+FLOAT_DTYPES = {onnx.TensorProto.FLOAT: "float32", onnx.TensorProto.INT8: "int8", onnx.TensorProto.UINT8: "uint8"}
+
+
+def load_graph(path: Path, input_shapes: Mapping[str, Sequence[int]] | None = None) -> Graph:
+    """Read an ONNX file, fix its input shapes and fold what is constant.
+
+    Parameters
+    ----------
+    path : Path
+        The model, with its external data beside it.
+    input_shapes : mapping, optional
+        Shapes for inputs; without it the first dimension becomes 1 and any other must be known.
+
+    Raises
+    ------
+    ModelError
+        When the file is missing, cut short, inconsistent or has an input that cannot be used.
+    """
+    model = _read(path)
+    ports = _fix_inputs(model, path, dict(input_shapes or {}))
+    _sort_nodes(model, path)
+    fold_constants(model, path)
+    constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
+    nodes = tuple(_node(proto, index, path) for index, proto in enumerate(model.graph.node))
+    outputs = tuple(value.name for value in model.graph.output)
+    opset = max((entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")), default=1)
+    return Graph(path.stem, str(path), nodes, constants, ports, outputs, opset)
+
+
+def _read(path: Path) -> Any:
+    try:
+        model = onnx.load(str(path))
+    except FileNotFoundError as error:
+        missing = path if not path.exists() else f"{path}: external data {error.filename or error}"
+        raise ModelError(f"{missing}: no such file: give the path of an ONNX model with its data beside it") from error
+    except (DecodeError, onnx.checker.ValidationError, OSError, ValueError) as error:
+        advice = "the file is cut short, damaged or no ONNX model, or its external data is missing"
+        raise ModelError(f"{path}: cannot be read: {advice} ({_first_line(error)})") from error
+    if not model.graph.node or not model.graph.output:
+        raise ModelError(f"{path}: holds no ONNX graph: the file is cut short, empty or of another kind")
+    return model
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+def _fix_inputs(model: Any, path: Path, shapes: dict[str, Sequence[int]]) -> tuple[Port, ...]:
+    constants = {tensor.name for tensor in model.graph.initializer}
+    given = [value for value in model.graph.input if value.name not in constants]
+    unknown = set(shapes) - {value.name for value in given}
+    if unknown:
+        names = ", ".join(value.name for value in given)
+        raise ModelError(f"{path}: input_shapes names {sorted(unknown)}: the model's inputs are {names}")
+    ports = []
+    for value in given:
+        kind = value.type.tensor_type
+        if kind.elem_type not in FLOAT_DTYPES:
+            found = onnx.TensorProto.DataType.Name(kind.elem_type)
+            raise ModelError(f"{path}: input {value.name!r} is {found}: give float32, int8 or uint8")
+        shape = _shape(value, path, shapes.get(value.name))
+        kind.shape.ClearField("dim")
+        for size in shape:
+            kind.shape.dim.add().dim_value = size
+        ports.append(Port(value.name, FLOAT_DTYPES[kind.elem_type], shape))
+    if not ports:
+        raise ModelError(f"{path}: the model has no input: there is nothing to run it on")
+    return tuple(ports)
+
+
+def _shape(value: Any, path: Path, given: Sequence[int] | None) -> tuple[int, ...]:
+    kind = value.type.tensor_type
+    declared = [d.dim_value if d.HasField("dim_value") else 0 for d in kind.shape.dim]
+    if given is not None:
+        shape = tuple(int(size) for size in given)
+        fits = len(shape) == len(declared) or not declared
+        if not fits or any(d > 0 and d != s for d, s in zip(declared, shape, strict=False)):
+            raise ModelError(f"{path}: input {value.name!r} declares {declared}, which {shape} does not fit")
+    else:
+        shape = tuple(1 if i == 0 and len(declared) > 1 else size for i, size in enumerate(declared))
+        shape = tuple(1 if i == 0 and size == 0 else size for i, size in enumerate(shape))
+    if any(size < 1 for size in shape):
+        names = [d.dim_param or d.dim_value for d in kind.shape.dim]
+        raise ModelError(f"{path}: input {value.name!r} has the open shape {names}: give input_shapes for it")
+    if len(shape) > 1 and shape[0] != 1:
+        raise ModelError(f"{path}: input {value.name!r} has shape {shape}: the node runs one sample, batch 1")
+    return shape
+
+
+def _sort_nodes(model: Any, path: Path) -> None:
+    """Order the nodes so that each follows those it reads; many exporters do, the format demands it."""
+    known = {t.name for t in model.graph.initializer} | {v.name for v in model.graph.input} | {""}
+    waiting = list(model.graph.node)
+    made = known | {name for node in waiting for name in node.output}
+    ordered: list[Any] = []
+    while waiting:
+        ready = [node for node in waiting if known.issuperset(node.input)]
+        if not ready:
+            stuck = waiting[0]
+            missing = sorted(set(stuck.input) - made)
+            reason = f"reads {missing}, which nothing gives" if missing else "depends on its own output (a cycle)"
+            raise ModelError(f"{path}: {stuck.op_type} node {stuck.name!r} {reason}: export the model again")
+        ordered += ready
+        known.update(name for node in ready for name in node.output)
+        done = {id(node) for node in ready}
+        waiting = [node for node in waiting if id(node) not in done]
+    lost = [value.name for value in model.graph.output if value.name not in known]
+    if lost:
+        raise ModelError(f"{path}: output {lost[0]!r} is given by no node: export the model again")
+    copies = [onnx.NodeProto.FromString(node.SerializeToString()) for node in ordered]
+    del model.graph.node[:]
+    model.graph.node.extend(copies)
+
+
+def _node(proto: Any, index: int, path: Path) -> Node:
+    attributes = {a.name: onnx.helper.get_attribute_value(a) for a in proto.attribute}
+    texts = {key: value.decode() if isinstance(value, bytes) else value for key, value in attributes.items()}
+    domain = f"{proto.domain}::" if proto.domain not in ("", "ai.onnx") else ""
+    return Node(
+        op=domain + proto.op_type,
+        name=proto.name or (proto.output[0] if proto.output else f"node {index}"),
+        inputs=tuple(proto.input),
+        outputs=tuple(proto.output),
+        attributes={k: numpy_helper.to_array(v) if isinstance(v, onnx.TensorProto) else v for k, v in texts.items()},
+        source=str(path),
+    )

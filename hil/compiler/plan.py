@@ -1,0 +1,134 @@
+"""Places in memory: parameters one after the other, activations where no living one lies."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from firmware_bridge.errors import ModelError
+from hil.compiler.program import Buffer, Draft, Parameter, Program, Tensor
+from node.arena import ALIGNMENT_BYTES
+from node.model.image import Image, TensorSpec
+from node.model.steps import Step
+
+
+@dataclass(frozen=True)
+class Lifetime:
+    """A buffer is written by step ``first`` (-1: before the run) and last read by step ``last``."""
+
+    buffer: Buffer
+    first: int
+    last: int
+
+
+def plan_image(program: Program) -> Image:
+    """Give every operand of a program its place and make the image."""
+    places, parameters, blob = _place_parameters(program)
+    start = -(-len(blob) // ALIGNMENT_BYTES) * ALIGNMENT_BYTES
+    lifetimes = lifetimes_of(program)
+    offsets, size = place_buffers(lifetimes)
+    at: dict[Buffer | Parameter, int] = {buffer: start + place for buffer, place in offsets.items()}
+    at.update(places)
+    rows = [_placed(draft, at).row() for draft in program.drafts]
+    if not rows:
+        raise ModelError(f"{program.name}: the model computes nothing: its outputs are its inputs or constants")
+    activations = [
+        TensorSpec(
+            name=life.buffer.name,
+            dtype=life.buffer.dtype,
+            shape=(life.buffer.count,),
+            offset=at[life.buffer],
+            step=life.first,
+            last_step=life.last,
+        )
+        for life in lifetimes
+    ]
+    last = len(rows)
+    return Image(
+        name=program.name,
+        inputs=tuple(_port(name, tensor, at, (-1, last)) for name, tensor in program.inputs),
+        outputs=tuple(_port(name, tensor, at, (-1, last)) for name, tensor in program.outputs),
+        steps=np.stack(rows),
+        step_names=tuple(draft.name for draft in program.drafts),
+        weights=blob,
+        tensors=parameters,
+        activations=tuple(activations),
+        activation_bytes=size,
+    )
+
+
+def _port(name: str, tensor: Tensor, at: dict[Buffer | Parameter, int], steps: tuple[int, int]) -> TensorSpec:
+    return TensorSpec(
+        name=name,
+        dtype=tensor.buffer.dtype,
+        shape=tensor.shape,
+        offset=at[tensor.buffer],
+        step=steps[0],
+        last_step=steps[1],
+    )
+
+
+def _place_parameters(program: Program) -> tuple[dict[Buffer | Parameter, int], tuple[TensorSpec, ...], bytes]:
+    places: dict[Buffer | Parameter, int] = {}
+    specs = []
+    blob = bytearray()
+    for step, draft in enumerate(program.drafts):
+        for parameter in draft.parameters.values():
+            blob += bytes(-len(blob) % ALIGNMENT_BYTES)
+            places[parameter] = len(blob)
+            array = parameter.array
+            spec = TensorSpec(
+                name=parameter.name,
+                dtype=str(array.dtype),
+                shape=array.shape,
+                offset=len(blob),
+                step=step,
+                last_step=step,
+            )
+            specs.append(spec)
+            blob += array.tobytes()
+    return places, tuple(specs), bytes(blob)
+
+
+def lifetimes_of(program: Program) -> list[Lifetime]:
+    """Give the lifetime of each buffer, in the order in which they are first written."""
+    first: dict[Buffer, int] = {tensor.buffer: -1 for _, tensor in program.inputs}
+    last: dict[Buffer, int] = dict.fromkeys(first, 0)
+    for step, draft in enumerate(program.drafts):
+        for buffer in draft.reads.values():
+            last[buffer] = step
+        for written in (draft.out, draft.scratch):
+            if written is not None:
+                first.setdefault(written, step)
+                last[written] = max(step, last.get(written, step))
+    for _, tensor in program.outputs:
+        last[tensor.buffer] = len(program.drafts)
+    return [Lifetime(buffer, start, last[buffer]) for buffer, start in first.items()]
+
+
+def place_buffers(lifetimes: list[Lifetime]) -> tuple[dict[Buffer, int], int]:
+    """Give first-fit places, aligned, such that no two buffers that live at once overlap; and the total size.
+
+    A buffer is not placed over one that the same step still reads, so no step works on overlapping memory.
+    """
+    placed: list[tuple[int, int, Lifetime]] = []
+    for life in lifetimes:
+        rivals = sorted(
+            (start, end) for start, end, other in placed if other.first <= life.last and life.first <= other.last
+        )
+        offset = 0
+        for start, end in rivals:
+            if offset + life.buffer.size_bytes <= start:
+                break
+            offset = max(offset, -(-end // ALIGNMENT_BYTES) * ALIGNMENT_BYTES)
+        placed.append((offset, offset + life.buffer.size_bytes, life))
+    size = max((end for _, end, _ in placed), default=0)
+    return {life.buffer: start for start, _, life in placed}, -(-size // ALIGNMENT_BYTES) * ALIGNMENT_BYTES
+
+
+def _placed(draft: Draft, at: dict[Buffer | Parameter, int]) -> Step:
+    operands: dict[str, Buffer | Parameter] = {**draft.reads, **draft.parameters, "out": draft.out}
+    if draft.scratch is not None:
+        operands["scratch"] = draft.scratch
+    return replace(draft.step, **{column: at[operand] for column, operand in operands.items()})

@@ -1,0 +1,168 @@
+"""Program: steps whose operands are buffers and parameters that have no place in memory yet."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hil.compiler.graph import Array
+from node.model.steps import Opcode, Step
+
+
+@dataclass(frozen=True, eq=False)
+class Buffer:
+    """Memory for one activation, or for the scratch of one step."""
+
+    name: str
+    dtype: str
+    count: int
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes that it takes."""
+        return self.count * np.dtype(self.dtype).itemsize
+
+
+@dataclass(frozen=True, eq=False)
+class Parameter:
+    """A packed constant of the weights region."""
+
+    name: str
+    array: Array
+
+
+@dataclass(frozen=True, kw_only=True)
+class Quantisation:
+    """How integers stand for real values: real = (integer - zero) * scale."""
+
+    scale: float
+    zero: int
+    dtype: str
+
+    @property
+    def signed(self) -> bool:
+        """True for int8, false for uint8."""
+        return self.dtype == "int8"
+
+    @property
+    def limits(self) -> tuple[int, int]:
+        """Smallest and largest integer."""
+        info = np.iinfo(self.dtype)
+        return int(info.min), int(info.max)
+
+    def quantise(self, value: float) -> int:
+        """Give the integer that stands for a real value; an infinite one gives a limit."""
+        low, high = self.limits
+        if np.isinf(value):
+            return high if value > 0 else low
+        return int(np.clip(np.rint(np.float32(value) / np.float32(self.scale)) + self.zero, low, high))
+
+
+@dataclass(frozen=True, eq=False)
+class Tensor:
+    """A value of the graph: a buffer seen in a shape.
+
+    Parameters
+    ----------
+    buffer : Buffer
+        Where it lies; several tensors may share one.
+    shape : tuple of int
+        As ONNX sees it, batch and channels first.
+    channels_last : bool
+        True when the memory is [height][width][channel] although the shape is [1][channel][height][width].
+    quantisation : Quantisation, optional
+        Set when the buffer holds integers that stand for the real values of the graph.
+    """
+
+    buffer: Buffer
+    shape: tuple[int, ...]
+    channels_last: bool = False
+    quantisation: Quantisation | None = None
+
+    @property
+    def channels(self) -> int:
+        """Second dimension."""
+        return self.shape[1]
+
+    @property
+    def height(self) -> int:
+        """Third dimension of four, 1 for a sequence [1][channel][position]."""
+        return self.shape[2] if len(self.shape) == 4 else 1
+
+    @property
+    def width(self) -> int:
+        """Last dimension."""
+        return self.shape[-1]
+
+    @property
+    def order_matters(self) -> bool:
+        """False when channels first and channels last are the same memory."""
+        return len(self.shape) in (3, 4) and self.channels > 1 and self.height * self.width > 1
+
+
+@dataclass(frozen=True)
+class Draft:
+    """A step with its operands, by column."""
+
+    name: str
+    step: Step
+    reads: dict[str, Buffer]
+    parameters: dict[str, Parameter]
+    out: Buffer
+    scratch: Buffer | None = None
+
+
+@dataclass
+class Program:
+    """What the lowering writes and the planner reads."""
+
+    name: str
+    drafts: list[Draft] = field(default_factory=list)
+    inputs: list[tuple[str, Tensor]] = field(default_factory=list)
+    outputs: list[tuple[str, Tensor]] = field(default_factory=list)
+
+    def emit(self, draft: Draft) -> None:
+        """Add a step."""
+        self.drafts.append(draft)
+
+    def transpose(self, name: str, tensor: Tensor, rows: int, columns: int) -> Buffer:
+        """Add a change of order from [rows][columns] to [columns][rows]; give the new buffer."""
+        out = Buffer(f"{name}.order", tensor.buffer.dtype, tensor.buffer.count)
+        item = np.dtype(out.dtype).itemsize
+        step = Step(opcode=Opcode.TRANSPOSE, in_h=rows, in_w=columns, count=item)
+        self.emit(Draft(f"{name}.order", step, {"in_a": tensor.buffer}, {}, out))
+        return out
+
+    def as_channels_last(self, name: str, tensor: Tensor) -> Tensor:
+        """Give the tensor with its memory in the order that windowed steps read."""
+        if tensor.channels_last:
+            return tensor
+        buffer = tensor.buffer
+        if tensor.order_matters:
+            buffer = self.transpose(name, tensor, tensor.channels, tensor.height * tensor.width)
+        return Tensor(buffer, tensor.shape, True, tensor.quantisation)
+
+    def as_plain(self, name: str, tensor: Tensor) -> Tensor:
+        """Give the tensor with its memory in the order of its shape."""
+        if not tensor.channels_last:
+            return tensor
+        buffer = tensor.buffer
+        if tensor.order_matters:
+            buffer = self.transpose(name, tensor, tensor.height * tensor.width, tensor.channels)
+        return Tensor(buffer, tensor.shape, False, tensor.quantisation)
+
+
+def elements(shape: tuple[int, ...]) -> int:
+    """Give the number of elements of a shape."""
+    return int(np.prod(shape, dtype=np.int64))
+
+
+def pack(matrix: NDArray[np.generic], lanes: int = 16) -> NDArray[np.generic]:
+    """Give [depth][columns] as panels [panel][depth][lanes], the last one filled with zeros."""
+    depth, columns = matrix.shape
+    panels = -(-columns // lanes)
+    padded = np.zeros((depth, panels * lanes), matrix.dtype)
+    padded[:, :columns] = matrix
+    return np.ascontiguousarray(padded.reshape(depth, panels, lanes).transpose(1, 0, 2))

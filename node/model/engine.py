@@ -1,0 +1,97 @@
+"""Engine: runs the step table that lies in an arena."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from firmware_bridge.errors import DataError
+from node.arena import Arena
+from node.errors import PayloadCrash
+from node.kernels.inference.dispatch import run_steps
+from node.model.image import Image, TensorSpec
+from node.model.steps import STEP_WORDS
+
+
+class Engine:
+    """The steps of an image, executed on the memory of an arena.
+
+    Steps and parameters are read from the arena each time, so whatever strikes its memory has effect.
+
+    Parameters
+    ----------
+    image : Image
+        For the names and places of inputs and outputs.
+    arena : Arena
+        Holds regions ``weights``, ``activations`` and ``steps`` as the image was compiled for them.
+    """
+
+    def __init__(self, image: Image, arena: Arena) -> None:
+        self.image = image
+        self.n_steps = len(image.steps)
+        self._memory = (arena.u8, arena.i8, arena.i32, arena.f32)
+        self._table = arena.view("steps").view(np.int64).reshape(-1, STEP_WORDS)
+        self._row = np.zeros(STEP_WORDS, np.int64)
+        self._inputs = {spec.name: (spec, _view(arena, spec)) for spec in image.inputs}
+        self._outputs = {spec.name: _view(arena, spec) for spec in image.outputs}
+
+    def run(self) -> None:
+        """Run every step.
+
+        Raises
+        ------
+        PayloadCrash
+            At a step that the memory no longer describes validly; the steps before it are done.
+        """
+        self.run_steps(0, self.n_steps)
+
+    def run_step(self, index: int) -> None:
+        """Run one step; raises as :meth:`run`."""
+        if not 0 <= index < self.n_steps:
+            raise DataError(f"step {index}: image {self.image.name!r} has steps 0 to {self.n_steps - 1}")
+        self.run_steps(index, index + 1)
+
+    def run_steps(self, first: int, last: int) -> None:
+        """Run the steps ``first`` to ``last - 1``; raises as :meth:`run`."""
+        failed = run_steps(self._memory, self._table, self._row, first, last)
+        if failed >= 0:
+            name = self.image.step_names[failed]
+            raise PayloadCrash(f"invalid step {failed} ({name}): its row points outside the memory or is no step")
+
+    def write_input(self, name: str, values: ArrayLike) -> None:
+        """Copy a model input into the arena.
+
+        Parameters
+        ----------
+        name : str
+            One of the image's inputs.
+        values : array_like
+            In the shape of the input, or without its first axis of 1.
+        """
+        if name not in self._inputs:
+            raise DataError(f"no input {name!r}: image {self.image.name!r} has {', '.join(self._inputs)}")
+        spec, view = self._inputs[name]
+        array = np.asarray(values)
+        if array.shape not in (spec.shape, spec.shape[1:] if spec.shape[:1] == (1,) else spec.shape):
+            raise DataError(f"input {name!r} has shape {array.shape}: the image wants {spec.shape}")
+        if not np.can_cast(array.dtype, spec.dtype, "same_kind"):
+            raise DataError(f"input {name!r} is {array.dtype}: the image wants {spec.dtype}")
+        view[...] = array.reshape(spec.shape)
+
+    def read_output(self, name: str) -> NDArray[np.generic]:
+        """Give a copy of a model output."""
+        if name not in self._outputs:
+            raise DataError(f"no output {name!r}: image {self.image.name!r} has {', '.join(self._outputs)}")
+        return self._outputs[name].copy()
+
+    def output_bytes(self) -> bytes:
+        """Give all model outputs, one after the other, as they lie in memory."""
+        return b"".join(view.tobytes() for view in self._outputs.values())
+
+    def read_outputs(self) -> dict[str, NDArray[np.generic]]:
+        """Give copies of all model outputs, by name."""
+        return {name: view.copy() for name, view in self._outputs.items()}
+
+
+def _view(arena: Arena, spec: TensorSpec) -> NDArray[np.generic]:
+    return arena.u8[spec.offset : spec.end].view(spec.dtype).reshape(spec.shape)
