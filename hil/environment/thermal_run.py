@@ -143,6 +143,8 @@ def run_thermal(
 
     Raises
     ------
+    ConfigError
+        For fewer than one input or inference.
     FlightNodeError
         If the node's computer ends abnormally.
 
@@ -151,6 +153,8 @@ def run_thermal(
     Power follows the node's own times: gaps on the line between two requests do not cool the plant, so that a
     slow line shows the same curve. A first request, not recorded, keeps the node's warm-up out of the first slice.
     """
+    if inputs < 1 or inferences_per_run < 1:
+        raise ConfigError(f"thermal run: {inferences_per_run} inferences of {inputs} inputs: give 1 or more of each")
     schedule = schedule or ThermalSchedule()
     loop = _Loop(session, schedule, _runs(inputs, inferences_per_run), clock)
     rows: list[ThermalRow] = []

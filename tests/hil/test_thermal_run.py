@@ -240,6 +240,14 @@ def test_a_computer_that_crashes_ends_the_run_with_its_words():
         run_thermal(fake, clock=fake.clock)
 
 
+@pytest.mark.parametrize("counts", [{"inputs": 0}, {"inferences_per_run": 0}])
+def test_a_run_of_nothing_is_refused(counts):
+    fake = FakeNode()
+    with pytest.raises(ConfigError, match="1 or more"):
+        run_thermal(fake, clock=fake.clock, **counts)
+    assert fake.runs == []
+
+
 @pytest.mark.parametrize(
     "change",
     [
