@@ -13,9 +13,9 @@ from . import codec
 from . import messages as m
 from .channel import Channel
 from .crc import crc32
-from .errors import DataError, LinkError, LinkLost, Refused
+from .errors import DataError, LinkError, LinkLost, PortError, Refused
 from .link import LinkStats
-from .transport import open_transport
+from .transport import Transport, open_transport
 
 CHUNK_BYTES = 4096
 CHUNKS_UNDER_WAY = 8
@@ -23,6 +23,7 @@ SILENCE_S = 5.0
 REPLY_S = 180.0
 
 R = TypeVar("R")
+Q = TypeVar("Q", bound=m.Request)
 
 
 class Bridge:
@@ -39,6 +40,10 @@ class Bridge:
         The link is lost when no frame at all is heard for so long, though the node's end of the link is asked.
     reply_s
         The node is lost when a request gets neither a reply nor progress for so long, though the link is alive.
+    reopen
+        Opens the same line again after it is lost; None if it cannot be.
+    recover_s
+        For how long a lost line is tried again before the error is raised; requests under way then go on.
 
     Attributes
     ----------
@@ -57,8 +62,18 @@ class Bridge:
             print(bridge.telemetry().clock_ratio)
     """
 
-    def __init__(self, channel: Channel, *, silence_s: float = SILENCE_S, reply_s: float = REPLY_S) -> None:
+    def __init__(
+        self,
+        channel: Channel,
+        *,
+        silence_s: float = SILENCE_S,
+        reply_s: float = REPLY_S,
+        reopen: Callable[[], Transport] | None = None,
+        recover_s: float = 0.0,
+    ) -> None:
         self._channel = channel
+        self._reopen = reopen
+        self._recover_s = recover_s
         self._silence_s = silence_s
         self._reply_s = reply_s
         # A new host must not meet replies meant for an earlier one, so ids start anywhere.
@@ -72,8 +87,12 @@ class Bridge:
         self.progress: Callable[[m.Progress], None] | None = None
 
     @classmethod
-    def connect(cls, url: str, timeout_s: float = 10.0, *, silence_s: float = SILENCE_S) -> Self:
+    def connect(
+        cls, url: str, timeout_s: float = 10.0, *, silence_s: float = SILENCE_S, recover_s: float = 0.0
+    ) -> Self:
         """Open the line, start a session and check who is there.
+
+        See :class:`Bridge` for ``silence_s`` and ``recover_s``.
 
         Raises
         ------
@@ -84,10 +103,14 @@ class Bridge:
         LinkError
             If the node speaks another protocol.
         """
-        channel = Channel(open_transport(url, timeout_s), "host")
+
+        def open_line() -> Transport:
+            return open_transport(url, timeout_s)
+
+        channel = Channel(open_line(), "host")
         try:
             channel.wait_established(timeout_s)
-            bridge = cls(channel, silence_s=silence_s)
+            bridge = cls(channel, silence_s=silence_s, reopen=open_line, recover_s=recover_s)
             bridge.hello()
         except BaseException:
             channel.close()
@@ -133,20 +156,24 @@ class Bridge:
         """
         size = len(data)
         status = self._ask(m.LoadBegin(kind=kind, size=size, crc32=crc32(data)), m.LoadStatus)
-        under_way: deque[int] = deque()
-        offset = status.received
-        while not status.complete and (offset < size or under_way):
-            while offset < size and len(under_way) < CHUNKS_UNDER_WAY:
-                chunk = data[offset : offset + CHUNK_BYTES]
-                under_way.append(self._submit(m.LoadChunk(kind=kind, offset=offset, data=chunk)))
-                offset += len(chunk)
-            status = _expect(self._collect(under_way.popleft()), m.LoadStatus)
-            if progress is not None:
-                progress(status.received, size)
-        for request_id in under_way:
-            self._collect(request_id)
+        if not status.complete:
+            status = self._upload(kind, data, status.received, progress)
         if not status.complete:
             raise LinkError(f"the node holds {status.received} of {size} bytes after a full upload: load again")
+        return status
+
+    def _upload(
+        self, kind: m.BlobKind, data: bytes, start: int, progress: Callable[[int, int], None] | None
+    ) -> m.LoadStatus:
+        chunks = (
+            m.LoadChunk(kind=kind, offset=offset, data=data[offset : offset + CHUNK_BYTES])
+            for offset in range(start, len(data), CHUNK_BYTES)
+        )
+        status = m.LoadStatus(received=start, complete=False)
+        for _, reply in self._pipeline(chunks, CHUNKS_UNDER_WAY):
+            status = _expect(reply, m.LoadStatus)
+            if progress is not None:
+                progress(status.received, len(data))
         return status
 
     def configure(self, protection_json: str, deadline_ms: int = 60_000) -> None:
@@ -173,14 +200,8 @@ class Bridge:
         """Carry out many runs with ``window`` of them under way; results come in the order of ``runs``."""
         if window < 1:
             raise DataError(f"a window of {window} runs never runs any: give 1 or more")
-        under_way: deque[tuple[m.Run, int]] = deque()
-        for run in runs:
-            under_way.append((run, self._submit(run)))
-            if len(under_way) >= window:
-                first, request_id = under_way.popleft()
-                yield first, _expect_run(self._collect(request_id))
-        for first, request_id in under_way:
-            yield first, _expect_run(self._collect(request_id))
+        for run, reply in self._pipeline(runs, window):
+            yield run, _expect_run(reply)
 
     def scrub(self) -> m.ScrubReport:
         """Check and correct every protected region once."""
@@ -207,28 +228,66 @@ class Bridge:
     def _ask(self, request: m.Request, expected: type[R], *, urgent: bool = False) -> R:
         return _expect(self._collect(self._submit(request, urgent=urgent)), expected)
 
+    def _pipeline(self, requests: Iterable[Q], window: int) -> Iterator[tuple[Q, m.Message]]:
+        """Requests and their replies in order, ``window`` of them under way."""
+        under_way: deque[tuple[Q, int]] = deque()
+        try:
+            for request in requests:
+                under_way.append((request, self._submit(request)))
+                if len(under_way) >= window:
+                    yield under_way[0][0], self._collect(under_way[0][1])
+                    under_way.popleft()
+            while under_way:
+                yield under_way[0][0], self._collect(under_way[0][1])
+                under_way.popleft()
+        finally:
+            for _, request_id in under_way:  # nobody waits for these any more
+                self._pending.pop(request_id, None)
+                self._replies.pop(request_id, None)
+
     def _submit(self, request: m.Request, *, urgent: bool = False) -> int:
-        request_id = self._next_id = self._next_id % 0xFFFF_FFFF + 1  # 0 is for what comes unasked
+        request_id = self._draw_id()
         data = codec.encode(request, request_id)
         if not self._pending:
             self._last_message_s = time.monotonic()
         self._pending[request_id] = (data, urgent)
-        self._channel.send(data, urgent)
+        try:
+            self._channel.send(data, urgent)
+        except PortError as error:
+            self._recover(error)
         return request_id
+
+    def _draw_id(self) -> int:
+        self._next_id = self._next_id % 0xFFFF_FFFF + 1  # 0 is for what comes unasked
+        return self._next_id
 
     def _collect(self, request_id: int) -> m.Message:
         while request_id not in self._replies:
-            self._take_in(self._channel.poll(self._silence_s / 4))
-            self._check_session()
-            if request_id not in self._replies:
-                self._check_life()
+            try:
+                self._take_in(self._channel.poll(self._silence_s / 4))
+                self._check_session()
+                if request_id not in self._replies:
+                    self._check_life()
+            except PortError as error:
+                self._recover(error)
         return self._replies.pop(request_id)
+
+    def _recover(self, error: LinkError) -> None:
+        """Get the line back and ask again for every missing reply, or raise ``error``."""
+        if self._reopen is None or self._recover_s <= 0:
+            raise error
+        self._channel.reopen(self._reopen, self._recover_s)
+        self._last_message_s = time.monotonic()
+        self._check_session()
 
     def _take_in(self, messages: list[bytes]) -> None:
         if messages:
             self._last_message_s = time.monotonic()
         for data in messages:
-            message, request_id = codec.decode(data)
+            try:
+                message, request_id = codec.decode(data)
+            except DataError as error:
+                raise LinkError(f"the node sent a message that cannot be read: {error}") from error
             if isinstance(message, m.Progress):
                 if self.progress is not None:
                     self.progress(message)
@@ -255,20 +314,22 @@ class Bridge:
         if self._channel.generation == self._generation:
             return
         self._generation = self._channel.generation
-        self._channel.send(codec.encode(m.HelloRequest(), 0), urgent=True)
+        self._channel.send(codec.encode(m.HelloRequest(), self._draw_id()), urgent=True)
         for data, urgent in self._pending.values():
             self._channel.send(data, urgent)
 
     def _check_life(self) -> None:
         silent_s = self._channel.silent_s
         if silent_s > self._silence_s:
-            raise LinkLost(
-                f"nothing heard from {self._channel.transport.name} for {silent_s:.1f} s: the line or the board is down"
-            )
-        if silent_s > self._silence_s / 4:
+            name = self._channel.transport.name
+            lost = f"nothing heard from {name} for {silent_s:.1f} s: the line or the board is down"
+            self._recover(LinkLost(lost))
+        elif silent_s > self._silence_s / 4:
             self._channel.probe()
         if time.monotonic() - self._last_message_s > self._reply_s:
             raise LinkLost(f"the link is alive, but no reply came for {self._reply_s:g} s: reset the board")
+
+    # ---- the line ----------------------------------------------------------------------------------------------
 
     @property
     def stats(self) -> LinkStats:

@@ -8,9 +8,11 @@ from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Self
 
-from .errors import LinkLost
+from .errors import LinkError, LinkLost
 from .link import Link, LinkStats, Role
 from .transport import Transport
+
+_REOPEN_S = 0.2
 
 
 class Channel:
@@ -77,6 +79,29 @@ class Channel:
         self._link.restart()
         self._push(self._clock())
 
+    def reopen(self, open_line: Callable[[], Transport], timeout_s: float) -> None:
+        """Host: open the line anew, as often as it takes, and start a new session on it.
+
+        Raises
+        ------
+        LinkError
+            What went wrong the last time, if there is no session after ``timeout_s``.
+        """
+        end_s = self._clock() + timeout_s
+        while True:
+            self.transport.close()
+            try:
+                self.transport = open_line()
+                self._pending = b""
+                self._link.restart()
+                self.heard_s = self._clock()
+                self.wait_established(max(_REOPEN_S, end_s - self._clock()))
+                return
+            except LinkError:
+                if self._clock() >= end_s:
+                    raise
+                time.sleep(_REOPEN_S)
+
     def poll(self, timeout_s: float = 0.0, also: Sequence[int] = ()) -> list[bytes]:
         """Keep the link going until messages arrive, another descriptor is readable, or time is over.
 
@@ -96,19 +121,25 @@ class Channel:
         """
         end_s = self._clock() + timeout_s
         while True:
-            now_s = self._clock()
-            self._push(now_s)
-            event_s = self._link.next_event(now_s)
-            until_s = end_s if event_s is None or self._pending else min(end_s, event_s)
-            writers = [self.transport] if self._pending else []
-            watched: list[Transport | int] = [self.transport, *also]
-            readable, _, _ = select.select(watched, writers, [], max(0.0, until_s - now_s))
-            if self.transport in readable:
-                self._pull()
+            asked = self._step(end_s, also)
             messages = self._link.received()
-            if messages or self._clock() >= end_s or len(readable) > (self.transport in readable):
+            if messages or asked or self._clock() >= end_s:
                 self._push(self._clock())
                 return messages
+
+    def _step(self, end_s: float, also: Sequence[int] = ()) -> bool:
+        """One wait until bytes, a timer of the link or ``end_s``; gives whether one of ``also`` is readable."""
+        now_s = self._clock()
+        self._push(now_s)
+        event_s = self._link.next_event(now_s)
+        until_s = end_s if event_s is None or self._pending else min(end_s, event_s)
+        watched: list[Transport | int] = [self.transport, *also]
+        writers = [self.transport] if self._pending else []
+        readable, _, _ = select.select(watched, writers, [], max(0.0, until_s - now_s))
+        ours = self.transport in readable
+        if ours:
+            self._pull()
+        return len(readable) > ours
 
     def wait_established(self, timeout_s: float) -> None:
         """Host: wait until the node has confirmed the session.
@@ -134,14 +165,7 @@ class Channel:
         """Wait until everything sent is acknowledged; messages that arrive meanwhile stay for :meth:`poll`."""
         end_s = self._clock() + timeout_s
         while not self._link.idle and self._clock() < end_s:
-            now_s = self._clock()
-            self._push(now_s)
-            event_s = self._link.next_event(now_s)
-            until_s = end_s if event_s is None else min(end_s, event_s)
-            writers = [self.transport] if self._pending else []
-            readable, _, _ = select.select([self.transport], writers, [], max(0.0, until_s - now_s))
-            if readable:
-                self._pull()
+            self._step(end_s)
         return self._link.idle
 
     def _pull(self) -> None:

@@ -11,6 +11,7 @@ import typing
 from collections.abc import Callable
 from dataclasses import fields, is_dataclass
 from enum import IntEnum
+from functools import cache
 from operator import attrgetter
 from typing import Any
 
@@ -116,6 +117,7 @@ def catalogue() -> str:
     return "\n".join(lines)
 
 
+@cache
 def catalogue_crc() -> int:
     """CRC-32 of :func:`catalogue`, which the two ends compare when a session starts."""
     return crc32(catalogue().encode())

@@ -49,11 +49,16 @@ class FrameSize:
     near s = sqrt(h / loss). The estimate starts where that gives :data:`DEFAULT_BODY`, and forgets old traffic.
     """
 
-    def __init__(self, limit: int = MAX_BODY) -> None:
-        self.limit = limit
+    def __init__(self) -> None:
+        self._limit = MAX_BODY
         self._sent_bytes = _PRIOR_BYTES
         self._lost_frames = _PRIOR_BYTES * _OVERHEAD_BYTES / DEFAULT_BODY**2
-        self.body_bytes = min(DEFAULT_BODY, limit)
+        self.body_bytes = DEFAULT_BODY
+
+    def restrict(self, limit: int) -> None:
+        """The other end takes bodies of ``limit`` bytes at most."""
+        self._limit = max(MIN_DATA_BODY, min(MAX_BODY, limit))
+        self.body_bytes = min(self.body_bytes, self._limit)
 
     def observed(self, sent_bytes: int, lost_frames: int) -> None:
         """Take in the fate of ``sent_bytes`` of frames of which ``lost_frames`` did not arrive."""
@@ -63,4 +68,4 @@ class FrameSize:
             self._sent_bytes /= 2
             self._lost_frames /= 2
         best = sqrt(_OVERHEAD_BYTES * self._sent_bytes / self._lost_frames)
-        self.body_bytes = min(self.limit, max(MIN_DATA_BODY, int(best)))
+        self.body_bytes = min(self._limit, max(MIN_DATA_BODY, int(best)))

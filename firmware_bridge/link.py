@@ -48,15 +48,17 @@ _SYNC_REPEAT_S = 0.1
 _SYNC_REPEAT_LIMIT_S = 0.5
 _BATCH_BYTES = 4096
 _PACING_SLACK_S = 0.003
+_CLOCK_TICK_S = 1e-6
 _OLD_SESSIONS = 16
 
 
 class SyncKind(IntEnum):
-    """The host opens a session, the node confirms it, or the node says that it knows of none."""
+    """The host opens a session or asks for a sign of life; the node confirms, or does not know the session."""
 
     OPEN = 0
     CONFIRM = 1
     UNKNOWN = 2
+    PROBE = 3
 
 
 @dataclass(slots=True)
@@ -203,7 +205,8 @@ class Link:
 
     def probe(self) -> None:
         """Host: ask the node for a sign of life. The session goes on."""
-        self._control.append(self._sync_frame(SyncKind.OPEN, self._nonce))
+        if self._open:
+            self._control.append(self._sync_frame(SyncKind.PROBE, self._nonce))
 
     def _leave_session(self) -> None:
         self._open = False
@@ -265,13 +268,15 @@ class Link:
         kind, version, nonce, catalogue, max_body = _SYNC.unpack(data)
         if self._is_host:
             self._on_sync_answer(kind, nonce, now_s)
+            if kind == SyncKind.CONFIRM:
+                _check_peer(version, catalogue)
         elif kind == SyncKind.OPEN and nonce not in self._old_nonces:
             self._accept_session(nonce)
-        if self._is_host and kind != SyncKind.CONFIRM:
-            return
-        self._size.limit = max(64, min(MAX_BODY, max_body))
-        if self._is_host:
-            _check_peer(version, catalogue)
+        elif kind == SyncKind.PROBE and self._open and nonce == self._nonce:
+            self._control.append(self._sync_frame(SyncKind.CONFIRM, nonce))
+        else:
+            self._say_unknown(nonce & 0xFFFF)
+        self._size.restrict(max_body)
 
     def _on_sync_answer(self, kind: int, nonce: int, now_s: float) -> None:
         if kind == SyncKind.CONFIRM and nonce == self._nonce and not self._open:
@@ -323,13 +328,13 @@ class Link:
 
     def next_event(self, now_s: float) -> float | None:
         """When :meth:`to_transmit` will have something without any bytes coming in; None if never."""
-        if self._control:
+        if self._control or (self._open and self._receiver.urgent_ack):
             return now_s
         times = [self._sync_at_s, self._ack_at_s]
         if self._open:
             times.append(self._sender.timer())
             if self._sender.ready:
-                times.append(max(now_s, self._line_free_s - _PACING_SLACK_S))
+                times.append(self._line_free_s - _PACING_SLACK_S + _CLOCK_TICK_S)
         known = [time_s for time_s in times if time_s is not None]
         return max(now_s, min(known)) if known else None
 

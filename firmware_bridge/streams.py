@@ -37,7 +37,7 @@ class Stream(IntEnum):
     BULK = 1
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Packet:
     stream: Stream
     count: int
@@ -112,15 +112,21 @@ class Sender:
     @property
     def ready(self) -> bool:
         """Whether :meth:`transmit` has something to give."""
-        return any(out.lost or (out.messages and self._may_send(out)) for out in self._streams.values())
+        return any(self._may_repeat(out) or self._may_cut(out) for out in self._streams.values())
 
-    def _may_send(self, out: _Outgoing) -> bool:
-        return out.next < min(out.base + WINDOW, out.credit_end)
+    def _may_cut(self, out: _Outgoing) -> bool:
+        return bool(out.messages) and out.next < min(out.base + WINDOW, out.credit_end)
+
+    def _may_repeat(self, out: _Outgoing) -> bool:
+        # What the other end refused for want of room is "lost" too; without credit it would be refused again.
+        return bool(out.lost) and out.lost[0].count < out.credit_end
 
     def transmit(self, now_s: float) -> tuple[_Packet, int] | None:
         """The packet that is to go out next, with its transmission number."""
         packet = self._choose()
         if packet is None:
+            if self._timer_s is None and self.unacknowledged:
+                self._restart_timer(now_s)  # no credit: ask for it after a while
             return None
         if packet.tries:
             self.retransmitted += 1
@@ -137,11 +143,11 @@ class Sender:
 
     def _choose(self) -> _Packet | None:
         for stream, out in self._streams.items():
-            while out.lost:
+            while self._may_repeat(out):
                 packet = out.lost.popleft()
                 if packet.count in out.flight:
                     return packet
-            if out.messages and self._may_send(out):
+            if self._may_cut(out):
                 return self._cut(stream, out)
         return None
 
@@ -175,7 +181,7 @@ class Sender:
         if progress or lost:
             self._backoff = 1
             self._restart_timer(now_s)
-        if not any(out.flight for out in self._streams.values()) and not self._blocked:
+        if not self.unacknowledged:
             self._timer_s = None
 
     def _unwrap_transmission(self, echo: int) -> int | None:
@@ -204,7 +210,8 @@ class Sender:
     def _collect_lost(self, newest: int) -> int:
         """Everything transmitted before ``newest`` either is acknowledged by now or is lost."""
         sent_bytes = lost = 0
-        for number in list(self._order):
+        while self._order:
+            number = next(iter(self._order))
             if number > newest:
                 break
             packet = self._order.pop(number)
@@ -218,10 +225,6 @@ class Sender:
         if sent_bytes:
             self._size.observed(sent_bytes, lost)
         return lost
-
-    @property
-    def _blocked(self) -> bool:
-        return any(out.messages and not out.flight for out in self._streams.values())
 
     def _restart_timer(self, now_s: float) -> None:
         self._timer_s = now_s + min(_BACKOFF_LIMIT_S, self._round_trip.timeout_s * self._backoff)
@@ -239,15 +242,14 @@ class Sender:
         flying = [packet for out in self._streams.values() for packet in out.flight.values()]
         if flying:
             oldest = min(flying, key=lambda packet: packet.transmission)
-            lost = self._streams[oldest.stream].lost
-            if oldest not in lost:
-                lost.append(oldest)
+            out = self._streams[oldest.stream]
+            out.credit_end = max(out.credit_end, oldest.count + 1)
+            if oldest not in out.lost:
+                out.lost.appendleft(oldest)
             return
         for out in self._streams.values():
-            if out.messages and not self._may_send(out):
-                out.credit_end = out.next + 1  # ask: the answer carries the credit
-                return
-        self._timer_s = None
+            if out.messages:
+                out.credit_end = max(out.credit_end, out.next + 1)  # the answer tells the credit
 
 
 class Receiver:

@@ -8,11 +8,9 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
 import os
 import select
 import socket
-import termios
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -22,6 +20,7 @@ from typing import Self
 from urllib.parse import parse_qs, urlsplit
 
 from .errors import PortError, UsageError
+from .terminal import lock, make_raw
 
 DEFAULT_BAUD = 115_200
 READ_BYTES = 65_536
@@ -321,7 +320,7 @@ def _open_tty(path: str, baud: int | None) -> Transport:
         raise PortError(f"cannot open {path}: {error.strerror or error}; {hint}") from error
     descriptor: int = port.fileno()
     try:
-        _lock(descriptor, path)
+        lock(descriptor, path)
         make_raw(descriptor, path)
     except PortError:
         port.close()
@@ -363,53 +362,3 @@ def list_ports() -> tuple[PortInfo, ...]:
 def _ports_found() -> str:
     names = [port.device for port in list_ports()]
     return f"ports found: {', '.join(names)}" if names else "no serial ports found: is the adapter plugged in?"
-
-
-def _lock(descriptor: int, path: str) -> None:
-    """Keep others out: flock for those who ask, TIOCEXCL for those who do not (root is let in all the same)."""
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        raise PortError(f"{path} is busy: {_holder(path)} has it open; stop that program first") from error
-    with contextlib.suppress(OSError):
-        fcntl.ioctl(descriptor, termios.TIOCEXCL)
-
-
-def _holder(path: str) -> str:
-    """The process that holds the lock on ``path``, from the kernel's list of locks."""
-    inode = f":{Path(path).stat().st_ino}"
-    with contextlib.suppress(OSError):
-        for line in Path("/proc/locks").read_text().splitlines():
-            words = line.split()
-            if len(words) > 5 and words[1] == "FLOCK" and words[5].endswith(inode):
-                return f"process {words[4]}"
-    return "another process"
-
-
-def make_raw(descriptor: int, name: str) -> None:
-    """Let all 256 byte values through unchanged, both ways, and check that the terminal took it.
-
-    Raises
-    ------
-    PortError
-        If it is no terminal or keeps changing bytes.
-    """
-    try:
-        _, oflag, cflag, _, ispeed, ospeed, cc = termios.tcgetattr(descriptor)
-        cflag = cflag & ~(termios.CSIZE | termios.PARENB | termios.CSTOPB | termios.HUPCL)
-        cflag |= termios.CS8 | termios.CLOCAL | termios.CREAD
-        cc[termios.VMIN], cc[termios.VTIME] = 1, 0
-        wanted = [0, oflag & ~termios.OPOST, cflag, 0, ispeed, ospeed, cc]
-        termios.tcsetattr(descriptor, termios.TCSANOW, wanted)
-        now = termios.tcgetattr(descriptor)
-    except termios.error as error:
-        raise PortError(f"{name} is no serial port: {error.args[-1]}") from error
-    changing = (now[0] & _INPUT_CHANGES) | (now[1] & termios.OPOST) | (now[3] & _LOCAL_CHANGES)
-    if changing:
-        raise PortError(f"{name} does not take raw mode: it would change bytes on the way")
-
-
-_INPUT_CHANGES = (termios.BRKINT | termios.PARMRK | termios.INPCK | termios.ISTRIP | termios.INLCR | termios.IGNCR) | (
-    termios.ICRNL | termios.IXON | termios.IXOFF
-)
-_LOCAL_CHANGES = termios.ECHO | termios.ECHONL | termios.ICANON | termios.ISIG | termios.IEXTEN
