@@ -1,0 +1,165 @@
+"""``flightnode``: serve the payload computer on a line, compile ahead, examine the board."""
+
+from __future__ import annotations
+
+import argparse
+import fcntl
+import os
+import signal
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+
+from firmware_bridge.errors import ConfigError, FlightNodeError
+from firmware_bridge.messages import Progress
+
+SERVE_HELP = """\
+serial:///dev/ttyAMA0?baud=921600 (a UART), tcp://0.0.0.0:7000 (listens), pty:/dev/pts/7 (a terminal that a host
+made: the node ends with it) or pty: (makes one and says its name)"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and give its exit code (see :mod:`firmware_bridge.errors`)."""
+    options = _parser().parse_args(arguments)
+    try:
+        return int(options.command(options))
+    except FlightNodeError as error:
+        print(f"flightnode: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="flightnode", description="The payload computer behind a serial line.")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    serve = commands.add_parser("serve", help="serve the computer on a line")
+    serve.add_argument("--port", required=True, metavar="URL", help=SERVE_HELP)
+    _add_computer_options(serve)
+    serve.add_argument("--once", action="store_true", help="end when the first host is gone")
+    serve.set_defaults(command=_serve)
+
+    compute = commands.add_parser("compute", help="the computer itself, as `serve` starts it")
+    compute.add_argument("--fd", required=True, type=int, metavar="N", help="inherited socket to the supervisor")
+    _add_computer_options(compute)
+    compute.set_defaults(command=_compute)
+
+    warm_up = commands.add_parser("warm-up", help="compile all kernels ahead")
+    warm_up.set_defaults(command=_warm_up)
+    doctor = commands.add_parser("doctor", help="examine the board; exit 1 if something should be repaired")
+    doctor.set_defaults(command=_doctor)
+    version = commands.add_parser("version", help="print the version")
+    version.set_defaults(command=_version)
+    return parser
+
+
+def _add_computer_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--storage",
+        type=Path,
+        metavar="DIR",
+        default=default_storage(),
+        help="folder for uploads and checkpoints (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--warm-up",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="compile or load all kernels before the first request, so that none counts as hung (default: yes)",
+    )
+
+
+def default_storage() -> Path:
+    """Give the folder for state that outlives the process (XDG base directories)."""
+    base = os.environ.get("XDG_STATE_HOME")
+    return (Path(base) if base else Path("~/.local/state").expanduser()) / "flightnode"
+
+
+# ---- commands ---------------------------------------------------------------------------------------------------
+
+
+def _serve(options: argparse.Namespace) -> int:
+    warm_up = "--warm-up" if options.warm_up else "--no-warm-up"
+    command = [sys.executable, "-m", "node", "compute", "--storage", str(options.storage), warm_up]
+    return serve(options.port, options.storage, command, once=options.once)
+
+
+def serve(url: str, storage: Path, command: Sequence[str], *, once: bool = False) -> int:
+    """Serve the computer that ``command`` starts until told to stop, or until the line ends for good.
+
+    Parameters
+    ----------
+    url : str
+        The line, see :func:`node.doors.door_of`.
+    storage : Path
+        The folder of the blobs; one node at a time uses it.
+    command : sequence of str
+        Starts a process that calls :func:`node.agent.run_child`.
+    once : bool
+        End when the first host is gone.
+    """
+    from node.blob_store import BlobStore
+    from node.child_computer import ChildComputer
+    from node.doors import door_of
+    from node.serve import Server, Stop
+    from node.stderr_log import StderrLog
+
+    log = StderrLog()
+    store = BlobStore(storage)
+    stop = Stop()
+    with locked(storage):
+        server = Server(door_of(url), ChildComputer(command, log.raw), store, log=log.line, once=once)
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            signal.signal(number, lambda *_: stop.set())
+        server.run(stop)
+    return 0
+
+
+@contextmanager
+def locked(storage: Path) -> Iterator[None]:
+    """Keep other nodes out of a storage folder; the lock ends with the process, however that ends."""
+    with (storage / "lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ConfigError(f"another node uses {storage}: give this one its own --storage") from None
+        yield
+
+
+def _compute(options: argparse.Namespace) -> int:
+    from node.agent import run_child, warm_up_kernels
+    from node.service import Service
+
+    prepare = warm_up_kernels if options.warm_up else None
+    factory = partial(Service, options.storage, in_process=False)
+    return run_child(options.fd, options.storage, factory, prepare)
+
+
+def _warm_up(_options: argparse.Namespace) -> int:
+    from node.agent import warm_up_kernels
+
+    def show(progress: Progress) -> None:
+        print(f"{progress.done:3}/{progress.total} {progress.stage}", flush=True)
+
+    warm_up_kernels(show)
+    return 0
+
+
+def _doctor(_options: argparse.Namespace) -> int:
+    from node.doctor import examine, print_checks
+
+    return 0 if print_checks(examine()) else 1
+
+
+def _version(_options: argparse.Namespace) -> int:
+    from node.supervisor import agent_version
+
+    print(f"flightnode {agent_version()}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

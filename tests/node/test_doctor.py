@@ -1,0 +1,97 @@
+"""The board's doctor against made-up machines, and against this one."""
+
+from pathlib import Path
+
+import pytest
+
+from node import doctor
+from node.doctor import Check, Machine
+
+
+def put(root: Path, name: str, text: str) -> None:
+    path = root / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+
+
+def port(root: Path, name: str) -> Path:
+    path = root / "dev" / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.symlink_to("/dev/null")
+    return path
+
+
+def test_sensors_are_named_with_their_source(tmp_path: Path) -> None:
+    put(tmp_path, "sys/class/thermal/thermal_zone0/temp", "48123\n")
+    put(tmp_path, "sys/class/thermal/thermal_zone0/type", "cpu-thermal\n")
+    finding = doctor.check_sensors(Machine(root=tmp_path)).finding
+    assert "temperature (thermal_zone0)" in finding
+    assert "no clock, no throttle flags" in finding
+
+
+def test_missing_sensors_need_no_repair(tmp_path: Path) -> None:
+    check = doctor.check_sensors(Machine(root=tmp_path))
+    assert check.finding.startswith("no temperature, no clock, no throttle flags")
+    assert check.remedy == ""
+
+
+def test_no_serial_ports(tmp_path: Path) -> None:
+    assert [check.finding for check in doctor.check_serial_ports(Machine(root=tmp_path))] == ["none found"]
+
+
+def test_ports_that_may_be_opened(tmp_path: Path) -> None:
+    port(tmp_path, "ttyUSB0")
+    port(tmp_path, "ttyAMA0")
+    checks = doctor.check_serial_ports(Machine(root=tmp_path))
+    assert [(Path(check.name).name, check.remedy) for check in checks] == [("ttyAMA0", ""), ("ttyUSB0", "")]
+
+
+def test_a_port_of_others_names_the_group(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    port(tmp_path, "ttyUSB0")
+    monkeypatch.setattr(doctor.os, "access", lambda *_: False)
+    (check,) = doctor.check_serial_ports(Machine(root=tmp_path))
+    assert check.remedy.startswith("sudo usermod -aG root $USER"), "the group that owns /dev/null"
+
+
+@pytest.mark.parametrize(("model", "warned"), [("Raspberry Pi 4 Model B Rev 1.4\0", True), ("other", False)])
+def test_the_mini_uart_of_a_raspberry_pi(tmp_path: Path, model: str, warned: bool) -> None:
+    put(tmp_path, "proc/device-tree/model", model)
+    port(tmp_path, "ttyS0")
+    (check,) = doctor.check_serial_ports(Machine(root=tmp_path))
+    assert ("disable-bt" in check.remedy) == warned
+
+
+@pytest.mark.parametrize(
+    ("cmdline", "finding"),
+    [
+        ("console=serial0,115200 console=tty1 root=/dev/sda", "on serial0"),
+        ("console=ttyAMA0,921600", "on ttyAMA0"),
+        ("console=tty1 quiet", "off"),
+        ("", "off"),
+    ],
+)
+def test_the_serial_console(tmp_path: Path, cmdline: str, finding: str) -> None:
+    put(tmp_path, "proc/cmdline", cmdline)
+    check = doctor.check_console(Machine(root=tmp_path))
+    assert check.finding == finding
+    assert bool(check.remedy) == (finding != "off")
+
+
+@pytest.mark.parametrize(("engine", "sound"), [("crcmod C", True), ("crcmod pure Python", False)])
+def test_a_slow_crc_engine_is_found(monkeypatch: pytest.MonkeyPatch, engine: str, sound: bool) -> None:
+    monkeypatch.setattr(doctor.crc, "engine", lambda: engine)
+    assert (doctor.check_crc().remedy == "") == sound
+
+
+def test_every_remedy_is_one_line_below_its_finding() -> None:
+    lines: list[str] = []
+    checks = [Check(name="a", finding="well"), Check(name="b", finding="ill", remedy="take this")]
+    assert not doctor.print_checks(checks, lines.append)
+    assert lines == ["ok  a: well", "!!  b: ill", "      -> take this"]
+    assert doctor.print_checks(checks[:1], lines.append)
+
+
+def test_this_machine_is_examined_completely() -> None:
+    names = [check.name for check in doctor.examine()]
+    assert names[:3] == ["crc engine", "kernel cache", "sensors"]
+    assert names[-1] == "serial console"
