@@ -1,0 +1,277 @@
+"""One suite for every code: what the interface promises, whatever the code."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from firmware_bridge.errors import DataError
+from node.ecc import CODES, DecodeReport
+
+SIZES = (0, 1, 7, 8, 9, 63, 64, 505, 511, 512, 513, 519, 520, 4096, 4097, 8191)
+"""Bytes: around one word, one byte of parity bits, one grain of 64 words and one block of 512."""
+
+WATCHING = ("parity", "hsiao_72_64", "tmr", "oracle")
+CORRECTING = ("hsiao_72_64", "tmr", "oracle")
+
+
+@pytest.fixture(params=CODES)
+def code(request):
+    return CODES[request.param]
+
+
+def random_bytes(size, seed=0):
+    return np.random.default_rng([seed, size]).integers(0, 256, size, dtype=np.uint8)
+
+
+def flip(array, bit):
+    array.reshape(-1).view(np.uint8)[bit >> 3] ^= 1 << (bit & 7)
+
+
+def words_of(code, size):
+    return 0 if code.name == "none" else -(-size // 8)
+
+
+def test_the_five_codes_are_there_under_their_names():
+    assert list(CODES) == ["none", "parity", "hsiao_72_64", "tmr", "oracle"]
+    assert all(code.name == name for name, code in CODES.items())
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_fresh_check_bits_are_clean(code, size):
+    data = random_bytes(size)
+    check = code.encode(data)
+    before = data.copy(), check.copy()
+    assert check.dtype == np.uint8
+    assert check.shape == (code.check_bytes(size),)
+    expected = DecodeReport(words=words_of(code, size))
+    assert code.check(data, check) == expected
+    assert code.correct(data, check) == expected
+    assert (data == before[0]).all()
+    assert (check == before[1]).all()
+
+
+def test_parameters_agree_with_the_check_bits(code):
+    size = 1 << 12
+    assert code.overhead == pytest.approx(code.check_bytes(size) / size)
+    assert code.n >= code.k
+
+
+@pytest.mark.parametrize("name", WATCHING)
+@pytest.mark.parametrize("size", (1, 8, 70, 520, 1031))
+def test_each_struck_data_bit_is_found_and_check_changes_nothing(name, size):
+    code = CODES[name]
+    data = random_bytes(size)
+    check = code.encode(data)
+    for bit in range(8 * size):
+        flip(data, bit)
+        struck = data.copy(), check.copy()
+        assert code.check(data, check) == DecodeReport(words=-(-size // 8), detected=1)
+        assert (data == struck[0]).all()
+        assert (check == struck[1]).all()
+        flip(data, bit)
+
+
+@pytest.mark.parametrize("name", CORRECTING)
+@pytest.mark.parametrize("size", (1, 8, 70, 520, 1031))
+def test_each_struck_data_bit_is_put_back(name, size):
+    code = CODES[name]
+    data = random_bytes(size)
+    check = code.encode(data)
+    whole = data.copy(), check.copy()
+    for bit in range(8 * size):
+        flip(data, bit)
+        assert code.correct(data, check) == DecodeReport(words=-(-size // 8), corrected=1)
+        assert (data == whole[0]).all()
+        assert (check == whole[1]).all()
+
+
+@pytest.mark.parametrize("name", ("hsiao_72_64", "tmr"))
+@pytest.mark.parametrize("size", (1, 8, 70, 520))
+def test_each_struck_check_bit_is_put_back(name, size):
+    code = CODES[name]
+    data = random_bytes(size)
+    check = code.encode(data)
+    whole = data.copy(), check.copy()
+    for bit in range(8 * check.size):
+        flip(check, bit)
+        assert code.check(data, check) == DecodeReport(words=-(-size // 8), detected=1)
+        assert code.correct(data, check) == DecodeReport(words=-(-size // 8), corrected=1)
+        assert (data == whole[0]).all()
+        assert (check == whole[1]).all()
+
+
+def test_parity_never_writes():
+    code = CODES["parity"]
+    data = random_bytes(4096)
+    check = code.encode(data)
+    for bit in (0, 77, 4095 * 8):
+        flip(data, bit)
+    struck = data.copy()
+    assert code.correct(data, check) == DecodeReport(words=512, detected=3)
+    assert (data == struck).all()
+
+
+def test_none_looks_at_nothing():
+    data = random_bytes(64)
+    check = CODES["none"].encode(data)
+    flip(data, 3)
+    struck = data.copy()
+    assert CODES["none"].correct(data, check) == DecodeReport()
+    assert (data == struck).all()
+
+
+@pytest.mark.parametrize("name", WATCHING)
+def test_errors_in_many_words_are_counted_by_the_word(name):
+    code = CODES[name]
+    data = random_bytes(8 * 1500)
+    check = code.encode(data)
+    golden = data.copy()
+    struck_words = np.random.default_rng(5).choice(1500, 200, replace=False)
+    for word in struck_words:
+        flip(data, 64 * int(word) + int(word) % 64)
+    assert code.check(data, check) == DecodeReport(words=1500, detected=200)
+    report = code.correct(data, check)
+    if name == "parity":
+        assert report == DecodeReport(words=1500, detected=200)
+    else:
+        assert report == DecodeReport(words=1500, corrected=200)
+        assert (data == golden).all()
+
+
+@pytest.mark.parametrize("dtype", ("int8", "uint16", "int32", "float32", "int64", "float64", "complex64"))
+def test_any_dtype_and_shape_is_taken_by_its_bytes(code, dtype):
+    raw = random_bytes(3 * 5 * 16)
+    typed = raw.view(dtype).reshape(3, -1)
+    check = code.encode(typed)
+    assert (check == code.encode(raw)).all()
+    expected = code.check(raw, check)
+    assert code.check(typed, check) == expected
+    assert code.correct(typed, check) == expected
+
+
+@pytest.mark.parametrize("offset", range(1, 8))
+def test_memory_that_is_not_aligned_is_treated_alike(code, offset):
+    held = np.zeros(1031, np.uint8)
+    data = held[offset : offset + 1000]
+    data[:] = random_bytes(1000)
+    check_held = np.zeros(code.check_bytes(1000) + offset, np.uint8)
+    check = check_held[offset:]
+    check[:] = code.encode(data)
+    assert (check == code.encode(data.copy())).all()
+    flip(data, 4000)
+    expected = 0 if code.name == "none" else 1
+    assert code.check(data, check).detected == expected
+    report = code.correct(data, check)
+    assert report.corrected + report.detected == expected
+    assert not held[:offset].any()
+    assert not held[offset + 1000 :].any()
+
+
+def test_read_only_data_can_be_encoded_and_checked_but_not_corrected(code):
+    data = np.frombuffer(bytes(range(200)), np.uint8)
+    check = code.encode(data)
+    assert code.check(data, check).clean
+    with pytest.raises(DataError, match="read-only"):
+        code.correct(data, check)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    (
+        lambda check: np.zeros(check.size + 1, np.uint8),
+        lambda check: check.astype(np.int8),
+        lambda check: np.zeros((check.size, 1), np.uint8),
+        bytes,
+        lambda check: np.zeros(2 * check.size + 2, np.uint8)[::2],
+    ),
+    ids=("too long", "dtype", "shape", "bytes", "too long and scattered"),
+)
+@pytest.mark.parametrize("verb", ("check", "correct"))
+def test_check_bits_that_do_not_fit_are_refused_and_nothing_is_written(code, wrong, verb):
+    data = random_bytes(128)
+    check = code.encode(data)
+    flip(data, 9)
+    struck = data.copy()
+    with pytest.raises(DataError, match=code.name):
+        getattr(code, verb)(data, wrong(check))
+    assert (data == struck).all()
+
+
+@pytest.mark.parametrize("name", ("parity", "hsiao_72_64", "tmr"))
+def test_scattered_check_bits_are_refused(name):
+    data = random_bytes(1024)
+    check = CODES[name].encode(data)
+    scattered = np.repeat(check, 2)[::2]
+    with pytest.raises(DataError, match="not contiguous"):
+        CODES[name].correct(data, scattered)
+
+
+@pytest.mark.parametrize(
+    "data",
+    (
+        np.zeros((8, 8))[:, ::2],
+        np.zeros((4, 6), order="F"),
+        np.array([object()]),
+        [1, 2, 3],
+        b"bytes",
+    ),
+    ids=("strided", "fortran", "objects", "list", "bytes"),
+)
+def test_data_that_cannot_be_protected_in_place_is_refused(code, data):
+    with pytest.raises(DataError):
+        code.encode(data)
+
+
+@pytest.mark.parametrize("name", WATCHING)
+@pytest.mark.parametrize("size", (8 * 200, 8 * 199 + 3))
+def test_a_span_looks_at_its_words_alone(name, size):
+    code = CODES[name]
+    data = random_bytes(size)
+    check = code.encode(data)
+    for word in (3, 64, 130, 199):
+        flip(data, 64 * word)
+    spans = ((0, 64), (64, 128), (128, 192), (192, 200))
+    reports = [code.check(data, check, span) for span in spans]
+    assert [(report.words, report.detected) for report in reports] == [(64, 1), (64, 1), (64, 1), (8, 1)]
+    assert sum(reports, DecodeReport()) == code.check(data, check)
+    found = code.correct(data, check, (64, 192))
+    assert found.corrected + found.detected == 2
+    left = code.check(data, check)
+    assert left.detected == (4 if name == "parity" else 2)
+
+
+@pytest.mark.parametrize("span", ((1, 64), (0, 63), (64, 0), (-64, 64), (0, 256), (128, 201)))
+def test_a_span_off_the_grain_is_refused(code, span):
+    data = random_bytes(1600)
+    with pytest.raises(DataError, match="span"):
+        code.check(data, code.encode(data), span)
+
+
+def test_reports_add():
+    total = DecodeReport(1, 2, 3) + DecodeReport(10, 20, 30)
+    assert total == DecodeReport(11, 22, 33)
+    assert sum([DecodeReport(1, 0, 0)] * 3, DecodeReport()) == DecodeReport(3, 0, 0)
+    assert DecodeReport(5).clean
+    assert not DecodeReport(5, 1).clean
+    assert not DecodeReport(5, 0, 1).clean
+
+
+@settings(max_examples=60, deadline=None)
+@given(size=st.integers(1, 700), data=st.data())
+def test_any_pattern_the_distance_covers_is_found(size, data):
+    """Up to d - 1 struck bits in one word are never silent, up to (d - 1) // 2 are repaired."""
+    name = data.draw(st.sampled_from(("parity", "hsiao_72_64", "oracle")))
+    code = CODES[name]
+    payload = random_bytes(size)
+    check = code.encode(payload)
+    golden = payload.copy()
+    word = data.draw(st.integers(0, -(-size // 8) - 1))
+    room = 8 * min(8, size - 8 * word)
+    count = data.draw(st.integers(1, min(code.d - 1, room)))
+    for bit in data.draw(st.lists(st.integers(0, room - 1), min_size=count, max_size=count, unique=True)):
+        flip(payload, 64 * word + bit)
+    assert code.check(payload, check).detected == 1
+    if count <= (code.d - 1) // 2:
+        assert code.correct(payload, check).corrected == 1
+        assert (payload == golden).all()
