@@ -6,7 +6,6 @@ import errno
 import importlib
 import os
 import sys
-import traceback
 from collections.abc import Sequence
 
 import click
@@ -90,6 +89,8 @@ def _unexpected(error: Exception, *, debug: bool) -> int:
     if isinstance(error, OSError) and error.filename is not None and not debug:
         return _say(f"{_place(error)}{error.strerror}; check that path and its permissions", 2)
     if debug:
+        import traceback
+
         traceback.print_exception(error)
         return 1
     return _say(f"internal error: {type(error).__name__}: {error}; please report it, with what --debug shows", 1)

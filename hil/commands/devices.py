@@ -7,7 +7,6 @@ from dataclasses import asdict
 from pathlib import Path
 
 import click
-import msgspec
 
 
 @click.command()
@@ -17,6 +16,8 @@ def command(as_json: bool) -> None:
 
     These are the targets without hardware, the serial ports found here, and the boards of ./bench.toml.
     """
+    import msgspec
+
     from hil.boards.address import TARGETS
     from hil.boards.bench_file import BENCH_FILE, load_bench, ports_of_this_machine
 
