@@ -1,0 +1,126 @@
+"""The answer in plain words, and what makes it doubtful."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from hil.report.numbers import count_text, interval_text, list_text, significant
+from hil.report.summary import Summary, TaskSummary
+
+PER_MILLION = (
+    "A trial is one strike on the cells that all protections share, plus the strikes that a protection's own cells "
+    "(check bits, copies, checkpoints) and its longer run time earn. Rates are per million strikes on the shared "
+    "cells, so a protection pays for its size."
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """One sentence, remarks that belong to it, and warnings that must not be missed."""
+
+    sentence: str
+    remarks: tuple[str, ...]
+    warnings: tuple[str, ...]
+
+
+def answer(summary: Summary) -> Answer:
+    """Say which protection failed least; "undecided" where its interval overlaps another's.
+
+    Controls other than ``none`` and tasks held at a temperature take no part.
+    """
+    rivals = [
+        task
+        for task in summary.tasks
+        if task.record.control in ("", "none") and task.record.temperature_c is None and task.failure
+    ]
+    rivals.sort(key=lambda task: (_failure(task), task.name))
+    return Answer(sentence=_sentence(rivals), remarks=_remarks(summary), warnings=_warnings(summary))
+
+
+def noise_floor_text(summary: Summary) -> str:
+    """Give the noise floor in words."""
+    if summary.noise_floor is None:
+        return "Noise floor: unknown, the null control has no trial."
+    null = summary.control("null")
+    failures = null.failures if null else 0
+    return (
+        f"Noise floor: {significant(1e6 * summary.noise_floor)} failures per million strikes "
+        f"(upper limit of the null control, which saw {count_text(failures)})."
+    )
+
+
+def _sentence(rivals: list[TaskSummary]) -> str:
+    if not rivals:
+        return "No trial of a protection has been recorded yet."
+    first, *others = rivals
+    if not others:
+        return f"{first.name} failed in {_tally(first)} trials; there is nothing to compare it with."
+    rest = [task for task in others if not _overlap(first, task)]
+    tied = [task for task in others if _overlap(first, task)]
+    if tied:
+        names = list_text([f"{task.name} ({_tally(task)})" for task in (first, *tied)])
+        sentence = f"Undecided: {names} failed least, and their intervals overlap"
+        if not rest:
+            return f"Undecided: {names} trials failed, and all intervals overlap."
+    else:
+        sentence = f"{first.name} failed least, in {_tally(first)} trials"
+    unprotected = next((task for task in rest if task.record.control == "none"), None)
+    if unprotected:
+        return f"{sentence}; without protection {_tally(unprotected)} trials failed."
+    return f"{sentence}; next comes {rest[0].name} with {_tally(rest[0])}."
+
+
+def _remarks(summary: Summary) -> tuple[str, ...]:
+    remarks = [noise_floor_text(summary)]
+    none = summary.control("none")
+    if none and none.failure:
+        per_million = interval_text(none.failure.per_million())
+        remarks.append(f"Without protection: {per_million} failures per million strikes.")
+    remarks.append(
+        "Intervals are exact (Clopper-Pearson, 95 % each). One fault model was tried: this compares protections, "
+        "it recommends none."
+    )
+    return tuple(remarks)
+
+
+def _warnings(summary: Summary) -> tuple[str, ...]:
+    warnings = []
+    if not summary.complete:
+        done = sum(task.trials for task in summary.tasks)
+        asked = summary.header.trials * len(summary.tasks)
+        warnings.append(f"The run is not complete: {count_text(done)} of {count_text(asked)} trials are done.")
+    for kind in ("null", "restore"):
+        control = summary.control(kind)
+        if control is None or not control.trials:
+            warnings.append(f"The control {kind} has no trial: the harness is not checked.")
+        elif control.failures:
+            warnings.append(
+                f"The control {kind} failed in {_tally(control)} trials and must never fail: "
+                "do not trust these figures before the cause is found."
+            )
+    for task in summary.tasks:
+        if task.costs.reloads:
+            warnings.append(
+                f"{task.name}: memory was not pristine {count_text(task.costs.reloads)} times; it was reloaded."
+            )
+        if task.costs.throttled_trials and task.record.temperature_c is None:
+            warnings.append(
+                f"{task.name}: the board throttled in {count_text(task.costs.throttled_trials)} trials, so its times "
+                "compare with no other; its outcomes do."
+            )
+    return tuple(warnings)
+
+
+def _failure(task: TaskSummary) -> tuple[float, float]:
+    assert task.failure is not None  # rivals have trials
+    return task.failure.best, task.failure.high
+
+
+def _overlap(first: TaskSummary, second: TaskSummary) -> bool:
+    assert first.failure is not None
+    assert second.failure is not None
+    return first.failure.low <= second.failure.high and second.failure.low <= first.failure.high
+
+
+def _tally(task: TaskSummary) -> str:
+    return f"{count_text(task.failures)} of {count_text(task.trials)}"

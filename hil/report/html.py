@@ -1,0 +1,116 @@
+"""The report as one HTML file that needs nothing else: no network, no script, light and dark, fit for print."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from hil.campaign.outcome import Outcome
+from hil.campaign.record import LinkRow
+from hil.report import charts, numbers, timeline
+from hil.report.answer import PER_MILLION, answer, noise_floor_text
+from hil.report.as_json import Json, to_json
+from hil.report.budget import PORTABILITY, Source, budget_of
+from hil.report.summary import Summary, TaskSummary, summarise
+
+HTML_FILE = "report.html"
+JSON_FILE = "report.json"
+
+_MOST_MAP_ROWS = 48
+
+
+def write_report(directory: Path) -> Path:
+    """Write ``report.html`` and ``report.json`` into a results directory and give the path of the page.
+
+    Each file is written beside its place and moved there, so that a reader never sees half of one.
+    """
+    summary = summarise(directory)
+    obj = to_json(summary)
+    _write(directory / JSON_FILE, json.dumps(obj, indent=1, ensure_ascii=False) + "\n")
+    page = directory / HTML_FILE
+    _write(page, render_html(summary, obj))
+    return page
+
+
+def render_html(summary: Summary, obj: Json) -> str:
+    """Give the page; ``obj`` is the summary as JSON and lies inside it for machines."""
+    folder = Path(__file__).parent
+    environment = Environment(
+        loader=FileSystemLoader(folder),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.globals.update(_vocabulary())
+    return environment.get_template("report.html").render(
+        summary=summary,
+        header=summary.header,
+        answer=answer(summary),
+        noise_floor=noise_floor_text(summary),
+        per_million_note=PER_MILLION,
+        portability=PORTABILITY,
+        budget=_budget(summary),
+        fault_model=json.loads(summary.header.fault_model),
+        axis=charts.failure_axis(summary),
+        seen=[outcome for outcome in Outcome if any(task.outcomes[outcome] for task in summary.tasks)],
+        maps=[(task, _map_groups(task)) for task in _map_order(summary)],
+        counter_names=_counter_names(summary.links),
+        style=Markup((folder / "report.css").read_text()),  # noqa: S704 - our own file
+        embedded=_embedded(obj),
+    )
+
+
+def _vocabulary() -> dict[str, Any]:
+    """Give the functions and words that the template uses."""
+    return {
+        "chart": charts,
+        "timeline": timeline,
+        "text": numbers,
+        "Source": Source,
+        "Outcome": Outcome,
+        "outcome_words": charts.OUTCOME_WORDS,
+    }
+
+
+def _budget(summary: Summary) -> dict[Source, list[Any]]:
+    lines = budget_of(summary)
+    return {source: [line for line in lines if line.source == source.value] for source in Source}
+
+
+def _map_order(summary: Summary) -> list[TaskSummary]:
+    """Give the tasks that were struck, the unprotected one first: it shows what hurts where nothing helps."""
+    struck = [task for task in summary.tasks if task.map_rows]
+    return sorted(struck, key=lambda task: task.record.control != "none")
+
+
+def _map_groups(task: TaskSummary) -> list[tuple[int, list[Any], int]]:
+    """Give (width in bits, rows, rows left out) per width; of a long map the lines that failed most."""
+    groups = []
+    for width in charts.widths(task.map_rows):
+        rows = [row for row in task.map_rows if row.width_bits == width]
+        kept = sorted(range(len(rows)), key=lambda index: (-sum(rows[index].failed), index))[:_MOST_MAP_ROWS]
+        groups.append((width, [rows[index] for index in sorted(kept)], len(rows) - len(kept)))
+    return groups
+
+
+def _counter_names(rows: tuple[LinkRow, ...]) -> list[str]:
+    """Give the counters of all sessions in the order in which they first occur."""
+    return list(dict.fromkeys(name for row in rows for name in row.counters))
+
+
+def _embedded(obj: Json) -> Markup:
+    """Give JSON that cannot end the element it lies in."""
+    text = json.dumps(obj, separators=(",", ":"), ensure_ascii=False)
+    return Markup(text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e"))  # noqa: S704 - escaped
+
+
+def _write(path: Path, text: str) -> None:
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary.write_text(text, encoding="utf-8")
+    temporary.replace(path)
