@@ -386,6 +386,12 @@ def cache_report() -> CacheReport:
     )
 
 
+def warm_up_modules() -> tuple[str, ...]:
+    """Give the modules whose kernels :func:`warm_up` compiles or loads, in its order."""
+    files = sorted(HERE.joinpath("kernels").glob("[!_]*"))
+    return tuple(f"node.kernels.{path.stem}" for path in files if path.is_dir() or path.suffix == ".py")
+
+
 def warm_up(progress: Callable[[str, float], None] | None = None) -> CacheReport:
     """Compile or load every kernel, module by module, by calling the ``warm`` function of each.
 
@@ -394,8 +400,7 @@ def warm_up(progress: Callable[[str, float], None] | None = None) -> CacheReport
     progress : callable, optional
         Called after each module with its name and the seconds it took.
     """
-    modules = sorted(HERE.joinpath("kernels").glob("[!_]*"))
-    for name in [f"node.kernels.{path.stem}" for path in modules]:
+    for name in warm_up_modules():
         start = time.perf_counter()
         warm = getattr(importlib.import_module(name), "warm", None)
         if warm is not None:
