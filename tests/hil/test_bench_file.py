@@ -1,0 +1,109 @@
+"""The bench file: boards by name, found by what does not change when cables are moved."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from firmware_bridge.errors import ConfigError, PortError
+from firmware_bridge.transport import PortInfo, list_ports
+from hil.boards.bench_file import Board, board_url, load_bench, resolve_target
+
+
+def port(device: str, serial_number: str = "", usb_path: str = "") -> PortInfo:
+    return PortInfo(device=device, description="", serial_number=serial_number, usb_path=usb_path)
+
+
+PORTS = (port("/dev/ttyUSB0", "AAA", "1-1.1"), port("/dev/ttyUSB1", "BBB", "1-1.2"), port("/dev/ttyS0"))
+
+
+def bench(tmp_path: Path, text: str) -> Path:
+    path = tmp_path / "bench.toml"
+    path.write_text(text)
+    return path
+
+
+def test_boards_by_name(tmp_path: Path) -> None:
+    path = bench(
+        tmp_path, '[[board]]\nname = "a"\nurl = "sim"\n[[board]]\nname = "b"\nserial_number = "BBB"\nbaud = 115200\n'
+    )
+    assert load_bench(path) == {
+        "a": Board(name="a", url="sim"),
+        "b": Board(name="b", serial_number="BBB", baud=115200),
+    }
+
+
+@pytest.mark.parametrize(
+    ("text", "part"),
+    [
+        ('[[boards]]\nname = "a"\n', "did you mean 'board'?"),
+        ('[[board]]\nname = "a"\nurk = "sim"\n', "did you mean 'url'?"),
+        ('[[board]]\nurl = "sim"\n', "name is missing"),
+        ('[[board]]\nname = ""\nurl = "sim"\n', "without spaces"),
+        ('[[board]]\nname = "a b"\nurl = "sim"\n', "without spaces"),
+        ('[[board]]\nname = "a"\n', "give either url, or serial_number"),
+        ('[[board]]\nname = "a"\nurl = "sim"\nserial_number = "A"\n', "give either url, or serial_number"),
+        ('[[board]]\nname = "a"\nurl = "simm"\n', "did you mean 'sim'?"),
+        ('[[board]]\nname = "a"\nurl = "bench:b"\n', "cannot be another entry"),
+        ('[[board]]\nname = "a"\nserial_number = "A"\nbaud = 3\n', "baud = 3"),
+        ('[[board]]\nname = "a"\nurl = "sim"\n[[board]]\nname = "a"\nurl = "pty"\n', "stands there twice"),
+        ('[board]\nname = "a"\nurl = "sim"\n', "under its own [[board]]"),
+        ("board = [", "not valid TOML"),
+    ],
+)
+def test_bad_entries_are_explained(tmp_path: Path, text: str, part: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_bench(bench(tmp_path, text))
+    assert part in str(caught.value)
+    assert "bench.toml" in str(caught.value)
+
+
+def test_a_board_is_found_by_serial_number_or_usb_path() -> None:
+    assert board_url(Board(name="x", serial_number="BBB"), lambda: PORTS) == "serial:///dev/ttyUSB1?baud=921600"
+    assert board_url(Board(name="x", usb_path="1-1.1", baud=9600), lambda: PORTS) == "serial:///dev/ttyUSB0?baud=9600"
+    assert board_url(Board(name="x", url="tcp://h:1"), lambda: PORTS) == "tcp://h:1"
+
+
+def test_both_marks_must_match() -> None:
+    with pytest.raises(PortError, match="serial number 'AAA' and USB path '1-1.2'"):
+        board_url(Board(name="x", serial_number="AAA", usb_path="1-1.2"), lambda: PORTS)
+
+
+def test_a_missing_board_says_what_is_there() -> None:
+    with pytest.raises(PortError) as caught:
+        board_url(Board(name="pi", serial_number="ZZZ"), lambda: PORTS)
+    assert "/dev/ttyUSB0 has AAA" in str(caught.value)
+    assert "/dev/ttyS0 has neither" in str(caught.value)
+    with pytest.raises(PortError, match="no serial port here"):
+        board_url(Board(name="pi", serial_number="ZZZ"), lambda: ())
+
+
+def test_two_adapters_with_one_serial_number_are_told_apart_by_path() -> None:
+    twins = (port("/dev/ttyUSB0", "AAA", "1-1"), port("/dev/ttyUSB1", "AAA", "1-2"))
+    with pytest.raises(PortError, match="add usb_path"):
+        board_url(Board(name="x", serial_number="AAA"), lambda: twins)
+    assert board_url(Board(name="x", serial_number="AAA", usb_path="1-2"), lambda: twins).startswith(
+        "serial:///dev/ttyUSB1"
+    )
+
+
+def test_targets_are_resolved_through_the_first_bench_file_found(tmp_path: Path) -> None:
+    first, second = tmp_path / "first", tmp_path / "second"
+    first.mkdir()
+    second.mkdir()
+    bench(second, '[[board]]\nname = "desk"\nurl = "pty"\n')
+    assert resolve_target("sim", [first]) == "sim"
+    assert resolve_target("bench:desk", [first, second]) == "pty"
+    bench(first, '[[board]]\nname = "desk"\nurl = "sim"\n')
+    assert resolve_target("bench:desk", [first, second]) == "sim"
+    with pytest.raises(ConfigError, match="did you mean 'desk'"):
+        resolve_target("bench:desc", [first])
+    with pytest.raises(ConfigError, match=r"no bench\.toml"):
+        resolve_target("bench:desk", [tmp_path])
+
+
+def test_the_ports_of_this_machine_are_listed_in_order() -> None:
+    devices = [found.device for found in list_ports()]
+    assert devices == sorted(devices)
+    assert all(device.startswith("/dev/") for device in devices)
