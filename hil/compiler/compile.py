@@ -7,7 +7,7 @@ from os import PathLike
 from pathlib import Path
 
 from firmware_bridge.errors import ModelError
-from hil.compiler import lower_float, shapes
+from hil.compiler import lower_float, lower_integer, shapes
 from hil.compiler.graph import Graph, Node
 from hil.compiler.load import load_graph
 from hil.compiler.lowering import Lowering
@@ -15,12 +15,13 @@ from hil.compiler.plan import plan_image
 from hil.compiler.program import Buffer, Program, Tensor, elements
 from node.model.image import Image
 
-FLOAT_OPERATORS: dict[str, Callable[[Lowering, Node], None]] = {
+OPERATORS: dict[str, Callable[[Lowering, Node], None]] = {
     "Add": lower_float.lower_add,
     "AveragePool": lower_float.lower_pool,
     "BatchNormalization": lower_float.lower_batch_normalization,
     "Clip": lower_float.lower_clamp,
     "Conv": lower_float.lower_conv,
+    "DequantizeLinear": lower_integer.lower_dequantize,
     "Dropout": shapes.lower_identity,
     "Flatten": shapes.lower_reshape,
     "Gemm": lower_float.lower_gemm,
@@ -28,6 +29,7 @@ FLOAT_OPERATORS: dict[str, Callable[[Lowering, Node], None]] = {
     "Identity": shapes.lower_identity,
     "MatMul": lower_float.lower_matmul,
     "MaxPool": lower_float.lower_pool,
+    "QuantizeLinear": lower_integer.lower_quantize,
     "Relu": lower_float.lower_clamp,
     "Reshape": shapes.lower_reshape,
     "Softmax": lower_float.lower_softmax,
@@ -66,18 +68,21 @@ def compile_model(path: str | PathLike[str], input_shapes: Mapping[str, Sequence
         low.values[port.name] = tensor
         program.inputs.append((port.name, tensor))
     for node in graph.nodes:
-        if not low.is_absorbed(node):
-            FLOAT_OPERATORS[node.op](low, node)
+        if not low.is_absorbed(node) and not lower_integer.lower_integer(low, node):
+            OPERATORS[node.op](low, node)
     for name in graph.outputs:
         if name not in low.values:
             raise ModelError(f"{graph.source}: output {name!r} is constant: there is nothing to compute")
-        program.outputs.append((name, program.as_plain(name, low.values[name])))
+        tensor = low.values[name]
+        if tensor.quantisation is not None:
+            tensor = low.dequantise(name, tensor, tensor.quantisation)
+        program.outputs.append((name, program.as_plain(name, tensor)))
     return plan_image(program)
 
 
 def refuse_unsupported(graph: Graph) -> None:
     """Raise for the first operator that the node cannot run."""
     for node in graph.nodes:
-        if node.op not in FLOAT_OPERATORS:
-            supported = ", ".join(sorted(FLOAT_OPERATORS))
+        if node.op not in OPERATORS:
+            supported = ", ".join(sorted(OPERATORS))
             raise node.error(f"operator {node.op} is not supported; the node runs {supported}")

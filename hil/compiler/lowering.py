@@ -154,6 +154,33 @@ class Lowering:
             high = float(self.constant(node, 2).reshape(-1)[0])
         return float(low), float(high)
 
+    def quantisation(self, node: Node) -> Quantisation:
+        """Read scale, zero point and type of a QuantizeLinear or DequantizeLinear of an activation."""
+        scale = self.constant(node, 1)
+        zero = self.constant(node, 2) if node.input(2) else np.zeros((), np.uint8)
+        if scale.size != 1 or zero.size != 1:
+            raise node.error("activations quantised per channel are not supported: quantise them per tensor")
+        if zero.dtype not in (np.int8, np.uint8):
+            raise node.error(f"quantises to {zero.dtype}: int8 and uint8 are supported")
+        real = float(scale.reshape(-1)[0])
+        if not (np.isfinite(real) and real > 0):
+            raise node.error(f"has the scale {real}: a positive number is expected")
+        return Quantisation(scale=real, zero=int(zero.reshape(-1)[0]), dtype=str(zero.dtype))
+
+    def quantised_result(self, name: str) -> Quantisation | None:
+        """Tell as what a value is quantised that reaches, through Relu and Clip alone, a QuantizeLinear."""
+        follower = self.graph.only_consumer(name)
+        while follower is not None and follower.op in ("Relu", "Clip") and follower.input(0) == name:
+            name = follower.outputs[0]
+            follower = self.graph.only_consumer(name)
+        if follower is None or follower.op != "QuantizeLinear" or follower.input(0) != name:
+            return None
+        return self.quantisation(follower)
+
+    def scales(self, node: Node, values: list[float]) -> Parameter:
+        """Give the scales of a step as a parameter."""
+        return Parameter(self.unique(f"{node.name}.scale"), np.array(values, np.float32))
+
     def activation(self, name: str) -> tuple[tuple[float, float], str]:
         """Take over the Relu and Clip nodes that alone read a value.
 

@@ -29,7 +29,7 @@ class Engine:
     def __init__(self, image: Image, arena: Arena) -> None:
         self.image = image
         self.n_steps = len(image.steps)
-        self._memory = (arena.u8, arena.i8, arena.i32, arena.f32)
+        self._memory = (arena.u8, arena.i32, arena.f32)
         self._table = arena.view("steps").view(np.int64).reshape(-1, STEP_WORDS)
         self._row = np.zeros(STEP_WORDS, np.int64)
         self._inputs = {spec.name: (spec, _view(arena, spec)) for spec in image.inputs}

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from node.jit import kernel
+from node.jit import LANES, TILE_ROWS, kernel
 from node.kernels.inference.columns import (
+    BIAS,
     GROUPS,
     IN_A,
     IN_C,
@@ -19,12 +20,17 @@ from node.kernels.inference.columns import (
     OUT_W,
     PAD_LEFT,
     PAD_TOP,
+    SCRATCH,
     STRIDE_H,
     STRIDE_W,
+    WEIGHTS,
 )
 
 LARGEST_DIMENSION = 1 << 20
 """A dimension, so that the product of three still fits 64 bits."""
+
+LARGEST_GROUPS = 1 << 16
+"""Groups of a convolution."""
 
 LARGEST_ZERO = 1 << 16
 """Magnitude of a zero point or a quantised limit, so that sums with them stay far from an overflow."""
@@ -85,6 +91,40 @@ def is_dense(row: Any) -> Any:
         and row[GROUPS] == 1
         and row[OUT_H] == row[IN_H]
         and row[OUT_W] == row[IN_W]
+    )
+
+
+@kernel
+def product_fits(row: Any, item: int, gathered: int, total: int) -> bool:
+    """Check a row whose outputs are sums over packed weights.
+
+    Parameters
+    ----------
+    row : ndarray of int64
+        The step.
+    item : int
+        Bytes of an input, a weight and an output.
+    gathered : int
+        Rows of words in the scratch, each as long as a sum; a tile of words follows them.
+    total : int
+        Bytes of the arena.
+    """
+    if not window_fits(row, item, total):
+        return False
+    groups = row[GROUPS]
+    if groups > LARGEST_GROUPS or row[IN_C] % groups != 0 or row[OUT_C] % groups != 0:
+        return False
+    depth = volume(row[KERNEL_H], row[KERNEL_W], row[IN_C] // groups, total)
+    panels = (row[OUT_C] // groups + LANES - 1) // LANES
+    columns = volume(panels * LANES, groups, 1, total)
+    if depth < 0 or columns < 0 or depth > total // columns:
+        return False
+    if row[OUT_H] * row[OUT_W] > work_limit(total) // (depth * columns):
+        return False
+    return (
+        fits(row[WEIGHTS], item * depth * columns, item, total)
+        and fits(row[BIAS], 4 * columns, 4, total)
+        and fits(row[SCRATCH], 4 * (gathered * depth + TILE_ROWS * LANES), 4, total)
     )
 
 

@@ -8,20 +8,14 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from node.jit import LANES, TILE_ROWS, f32_from_bits, kernel, tile_f32, tile_f32_row, tile_f32_wide_row
-from node.kernels.inference.bounds import fits, is_dense, volume, window_fits, work_limit
+from node.kernels.inference.bounds import is_dense, product_fits
 from node.kernels.inference.columns import (
     BIAS,
-    DILATION_H,
-    DILATION_W,
     GROUPS,
     HIGH,
     IN_A,
     IN_C,
-    IN_H,
-    IN_W,
     INVALID,
     KERNEL_H,
     KERNEL_W,
@@ -31,69 +25,10 @@ from node.kernels.inference.columns import (
     OUT_C,
     OUT_H,
     OUT_W,
-    PAD_LEFT,
-    PAD_TOP,
     SCRATCH,
-    STRIDE_H,
-    STRIDE_W,
     WEIGHTS,
 )
-
-LARGEST_GROUPS = 1 << 16
-
-
-@kernel
-def row_is_valid(row: Any, total: int) -> bool:
-    """Check a row of this file; the scratch is 8 gathered rows (none when dense) and 8 x 16 sums."""
-    if not window_fits(row, 4, total):
-        return False
-    groups = row[GROUPS]
-    if groups > LARGEST_GROUPS or row[IN_C] % groups != 0 or row[OUT_C] % groups != 0:
-        return False
-    depth = volume(row[KERNEL_H], row[KERNEL_W], row[IN_C] // groups, total)
-    lanes = (row[OUT_C] // groups + LANES - 1) // LANES * LANES
-    columns = volume(lanes, groups, 1, total)
-    pixels = row[OUT_H] * row[OUT_W]
-    if depth < 0 or columns < 0 or depth > total // columns:
-        return False
-    if pixels > work_limit(total) // (depth * columns):
-        return False
-    gathered = 0 if is_dense(row) else TILE_ROWS * depth
-    return (
-        fits(row[WEIGHTS], 4 * depth * columns, 4, total)
-        and fits(row[BIAS], 4 * columns, 4, total)
-        and fits(row[SCRATCH], 4 * (gathered + TILE_ROWS * LANES), 4, total)
-    )
-
-
-@kernel
-def gather(f32: Any, row: Any, pixel: int, group: int, place: int) -> None:
-    """Copy the inputs of one output pixel to ``place`` (counted in floats), zero where the window overhangs."""
-    in_h, in_w, in_c = row[IN_H], row[IN_W], row[IN_C]
-    kernel_h, kernel_w, dilation_w = row[KERNEL_H], row[KERNEL_W], row[DILATION_W]
-    channels = in_c // row[GROUPS]
-    start = row[IN_A] // 4 + group * channels
-    top = pixel // row[OUT_W] * row[STRIDE_H] - row[PAD_TOP]
-    left = pixel % row[OUT_W] * row[STRIDE_W] - row[PAD_LEFT]
-    inside = left >= 0 and left + kernel_w <= in_w and dilation_w == 1 and channels == in_c
-    for ky in range(kernel_h):
-        y = top + ky * row[DILATION_H]
-        if inside and 0 <= y < in_h:
-            source = start + (y * in_w + left) * in_c
-            for i in range(kernel_w * in_c):
-                f32[place + i] = f32[source + i]
-            place += kernel_w * in_c
-            continue
-        for kx in range(kernel_w):
-            x = left + kx * dilation_w
-            if 0 <= y < in_h and 0 <= x < in_w:
-                source = start + (y * in_w + x) * in_c
-                for i in range(channels):
-                    f32[place + i] = f32[source + i]
-            else:
-                for i in range(channels):
-                    f32[place + i] = np.float32(0.0)
-            place += channels
+from node.kernels.inference.gather import FLOAT, gather
 
 
 @kernel
@@ -139,13 +74,13 @@ def multiply(u8: Any, f32: Any, row: Any, group: int, pixel: int, left: int) -> 
 
 
 @kernel
-def conv_f32(u8: Any, f32: Any, row: Any) -> int:
+def conv_f32(u8: Any, i32: Any, f32: Any, row: Any) -> int:
     """Run a CONV_F32 row.
 
     Parameters
     ----------
-    u8, f32 : ndarray
-        The whole arena, seen as bytes and as floats.
+    u8, i32, f32 : ndarray
+        The whole arena, seen as bytes, words and floats.
     row : ndarray of int64
         The step, outside the arena.
 
@@ -154,11 +89,11 @@ def conv_f32(u8: Any, f32: Any, row: Any) -> int:
     int
         OK or INVALID.
     """
-    if not row_is_valid(row, u8.size):
+    dense = is_dense(row)
+    if not product_fits(row, 4, 0 if dense else TILE_ROWS, u8.size):
         return INVALID
     pixels = row[OUT_H] * row[OUT_W]
     depth = row[KERNEL_H] * row[KERNEL_W] * (row[IN_C] // row[GROUPS])
-    dense = is_dense(row)
     for group in range(row[GROUPS]):
         pixel = 0
         while pixel < pixels:
@@ -166,7 +101,7 @@ def conv_f32(u8: Any, f32: Any, row: Any) -> int:
                 multiply(u8, f32, row, group, pixel, row[IN_A] + 4 * pixel * depth)
             else:
                 for r in range(min(TILE_ROWS, pixels - pixel)):
-                    gather(f32, row, pixel + r, group, row[SCRATCH] // 4 + r * depth)
+                    gather(u8, i32, row, FLOAT, pixel + r, group, row[SCRATCH] // 4 + r * depth)
                 multiply(u8, f32, row, group, pixel, row[SCRATCH])
             pixel += TILE_ROWS
     return OK

@@ -1,0 +1,244 @@
+"""Integer steps: DequantizeLinear, an operator and QuantizeLinear together become one step on bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+
+from hil.compiler.graph import Array, Node
+from hil.compiler.lower_float import (
+    TILE_FLOATS,
+    check_channels,
+    matrix_rows,
+    packed_groups,
+    packed_vector,
+    pool_step,
+    scratch_of,
+    two_dimensional,
+)
+from hil.compiler.lowering import Lowering, QuantisedConstant
+from hil.compiler.program import Buffer, Draft, Parameter, Quantisation, Tensor, elements, pack
+from hil.compiler.window import window_of
+from node.model.steps import Opcode, Step
+
+
+def lower_quantize(low: Lowering, node: Node) -> None:
+    """Lower QuantizeLinear: nothing where the value already is that integer, else a step."""
+    source = low.raw(node, 0)
+    kind = low.quantisation(node)
+    name = node.outputs[0]
+    if source.quantisation == kind:
+        low.values[name] = replace(source, quantisation=None)
+        return
+    step = integer_limits(Step(opcode=Opcode.QUANTIZE, in_c=source.buffer.count), kind)
+    scales = [kind.scale]
+    if source.quantisation is not None:
+        step = replace(
+            step, opcode=Opcode.REQUANTIZE, zero_a=source.quantisation.zero, signed=int(source.quantisation.signed)
+        )
+        scales = [source.quantisation.scale, kind.scale]
+    elif source.buffer.dtype != "float32":
+        raise node.error(f"its input holds {source.buffer.dtype}: floats are expected")
+    out = Buffer(name, kind.dtype, source.buffer.count)
+    low.program.emit(Draft(node.name, step, {"in_a": source.buffer}, {"scales": low.scales(node, scales)}, out))
+    low.values[name] = replace(source, buffer=out, quantisation=None)
+
+
+def lower_dequantize(low: Lowering, node: Node) -> None:
+    """Lower DequantizeLinear: the value stays as integers until somebody needs floats."""
+    name = node.input(0)
+    if name in low.graph.constants:
+        integers = low.graph.constants[name]
+        zero = low.graph.constants[node.input(2)] if node.input(2) else np.zeros(1, integers.dtype)
+        axis = int(node.attributes.get("axis", 1)) % max(1, integers.ndim)
+        if int(node.attributes.get("block_size", 0)):
+            raise node.error("block_size is not supported: quantise per tensor or per channel")
+        low.quantised[node.outputs[0]] = QuantisedConstant(integers, low.constant(node, 1), zero, axis)
+        return
+    low.values[node.outputs[0]] = replace(low.raw(node, 0), quantisation=low.quantisation(node))
+
+
+def integer_limits(step: Step, kind: Quantisation, clamp: tuple[float, float] = (-np.inf, np.inf)) -> Step:
+    """Give the step with the output's zero point and limits, within which a fused Relu or Clip lies."""
+    return replace(
+        step, zero_out=kind.zero, low=kind.quantise(clamp[0]), high=kind.quantise(clamp[1]), signed=4 * kind.signed
+    )
+
+
+def lower_integer(low: Lowering, node: Node) -> bool:
+    """Lower an operator between DequantizeLinear and QuantizeLinear in integers; False when it is none such."""
+    lower = INTEGER_OPERATORS.get(node.op)
+    source = low.values.get(node.input(0))
+    if lower is None or source is None or source.quantisation is None:
+        return False
+    return lower(low, node, source, source.quantisation)
+
+
+def _lower_conv(low: Lowering, node: Node, source: Tensor, kind: Quantisation) -> bool:
+    weights = low.quantised.get(node.input(1))
+    result = low.quantised_result(node.outputs[0])
+    if weights is None or result is None:
+        return False
+    groups = int(node.attributes.get("group", 1))
+    source = low.image(node, source)
+    check_channels(node, source, weights.integers.shape, groups)
+    window = window_of(node, source, weights.integers.shape[2:])
+    values = two_dimensional(integer_weights(node, weights))
+    out_c = values.shape[0]
+    bias, multipliers = integer_sums(low, node, (weights, kind, result), out_c)
+    depthwise = groups == source.channels == out_c and groups > 1
+    if depthwise:
+        values = np.ascontiguousarray(values.reshape(out_c, -1).T)
+        scratch = Buffer(f"{node.name}.scratch", "int32", out_c)
+    else:
+        values, bias, multipliers = (
+            packed_groups(values, groups),
+            packed_vector(bias, groups),
+            packed_vector(multipliers, groups),
+        )
+        scratch = scratch_of(node, window.kernel, source.channels // groups)
+    step = Step(opcode=Opcode.DEPTHWISE_INT8 if depthwise else Opcode.CONV_INT8, groups=groups)
+    step = window.apply(step, source, out_c)
+    shape = (1, out_c, *window.out) if len(source.shape) == 4 else (1, out_c, window.out[1])
+    _emit_sum(low, node, (step, kind, result), (values, bias, multipliers), (source, scratch, shape))
+    return True
+
+
+def _lower_gemm(low: Lowering, node: Node, source: Tensor, kind: Quantisation) -> bool:
+    weights = low.quantised.get(node.input(1))
+    result = low.quantised_result(node.outputs[0])
+    plain = all(node.attributes.get(key, 1.0) == 1.0 for key in ("alpha", "beta"))
+    if weights is None or result is None or not plain or weights.integers.ndim != 2:
+        return False
+    if node.attributes.get("transA", 0):
+        raise node.error("transA = 1 is not supported: transpose the input before the export")
+    values = integer_weights(node, weights)
+    values = values.T if node.attributes.get("transB", 0) else values
+    depth, columns = values.shape
+    source = low.program.as_plain(node.name, source)
+    rows = matrix_rows(node, source, depth)
+    bias, multipliers = integer_sums(low, node, (weights, kind, result), columns)
+    step = Step(opcode=Opcode.CONV_INT8, in_w=rows, in_c=depth, out_w=rows, out_c=columns)
+    scratch = Buffer(f"{node.name}.scratch", "int32", 8 * depth + TILE_FLOATS)
+    packed = pack(values), packed_vector(bias, 1), packed_vector(multipliers, 1)
+    _emit_sum(low, node, (step, kind, result), packed, (source, scratch, (*source.shape[:-1], columns)))
+    return True
+
+
+def _emit_sum(
+    low: Lowering,
+    node: Node,
+    how: tuple[Step, Quantisation, Quantisation],
+    packed: tuple[Array, Array, Array],
+    memory: tuple[Tensor, Buffer, tuple[int, ...]],
+) -> None:
+    """Emit a convolution or a product; the output takes the name of the value before QuantizeLinear."""
+    (step, kind, result), (source, scratch, shape) = how, memory
+    clamp, name = low.activation(node.outputs[0])
+    step = integer_limits(step, result, clamp)
+    step = replace(step, zero_a=kind.zero, signed=step.signed | int(kind.signed))
+    given = {
+        "weights": low.parameter(node, 1, packed[0]),
+        "bias": low.parameter(node, 2, packed[1]),
+        "scales": Parameter(low.unique(f"{node.name}.multiplier"), packed[2]),
+    }
+    out = Tensor(Buffer(name, result.dtype, elements(shape)), shape, source.channels_last, result)
+    low.program.emit(Draft(node.name, step, {"in_a": source.buffer}, given, out.buffer, scratch))
+    low.values[name] = out
+
+
+def integer_weights(node: Node, weights: QuantisedConstant) -> Array:
+    """Give weights without zero point as int8."""
+    values = weights.integers.astype(np.int32) - weights.along_axis(weights.zero).astype(np.int32)
+    if values.min() < -128 or values.max() > 127:
+        raise node.error("its weights do not fit int8 without their zero point: quantise them symmetrically")
+    return values.astype(np.int8)
+
+
+def integer_sums(
+    low: Lowering,
+    node: Node,
+    kinds: tuple[QuantisedConstant, Quantisation, Quantisation],
+    columns: int,
+) -> tuple[Array, Array]:
+    """Give the bias as int32 in units of scale_in * scale_weight, and scale_in * scale_weight / scale_out."""
+    weights, kind, result = kinds
+    scale = np.broadcast_to(weights.scale.astype(np.float32).reshape(-1), (columns,)) * np.float32(kind.scale)
+    real = low.optional_constant(node, 2, columns).astype(np.float64).reshape(-1)
+    bias = np.rint(np.broadcast_to(real, (columns,)) / scale)
+    known = low.quantised.get(node.input(2))
+    if known is not None and np.allclose(known.scale.reshape(-1), scale, rtol=1e-5, atol=0.0):
+        bias = np.broadcast_to(known.integers.reshape(-1).astype(np.float64), (columns,))
+    if np.abs(bias).max() >= 2**31:
+        raise node.error("its bias does not fit int32 in the scale of its inputs: quantise the model again")
+    return bias.astype(np.int32), (scale / np.float32(result.scale)).astype(np.float32)
+
+
+def _lower_add(low: Lowering, node: Node, source: Tensor, kind: Quantisation) -> bool:
+    result = low.quantised_result(node.outputs[0])
+    other = low.values.get(node.input(1))
+    if result is None or other is None or other.quantisation is None or other.shape != source.shape:
+        return False
+    other_kind = other.quantisation
+    other = low.same_order(node, other, source)
+    clamp, name = low.activation(node.outputs[0])
+    step = integer_limits(Step(opcode=Opcode.ADD_INT8, in_c=source.buffer.count), result, clamp)
+    signed = step.signed | int(kind.signed) | 2 * int(other_kind.signed)
+    step = replace(step, zero_a=kind.zero, zero_b=other_kind.zero, signed=signed, count=other.buffer.count)
+    scales = low.scales(node, [kind.scale, other_kind.scale, result.scale])
+    out = replace(source, buffer=Buffer(name, result.dtype, source.buffer.count), quantisation=result)
+    reads = {"in_a": source.buffer, "in_b": other.buffer}
+    low.program.emit(Draft(node.name, step, reads, {"scales": scales}, out.buffer))
+    low.values[name] = out
+    return True
+
+
+def _lower_pool(low: Lowering, node: Node, source: Tensor, kind: Quantisation) -> bool:
+    largest = node.op == "MaxPool"
+    result = kind if largest else low.quantised_result(node.outputs[0])
+    if result is None:
+        return False
+    source = low.image(node, source)
+    step, out = pool_step(node, source)
+    clamp, name = ((-np.inf, np.inf), node.outputs[0]) if largest else low.activation(node.outputs[0])
+    step = replace(step, opcode=Opcode.MAX_POOL_INT8 if largest else Opcode.AVERAGE_POOL_INT8)
+    step = integer_limits(step, result, clamp)
+    step = replace(step, zero_a=kind.zero, signed=step.signed | int(kind.signed))
+    out = replace(out, buffer=Buffer(name, result.dtype, out.buffer.count), quantisation=result)
+    scales = low.scales(node, [kind.scale, result.scale])
+    scratch = Buffer(f"{node.name}.scratch", "int32", source.channels)
+    low.program.emit(Draft(node.name, step, {"in_a": source.buffer}, {"scales": scales}, out.buffer, scratch))
+    low.values[name] = out
+    return True
+
+
+def _lower_clamp(low: Lowering, node: Node, source: Tensor, kind: Quantisation) -> bool:
+    result = low.quantised_result(node.outputs[0])
+    if result is None:
+        return False
+    first = low.clamp_of(node)
+    rest, name = low.activation(node.outputs[0])
+    clamp = (min(max(first[0], rest[0]), rest[1]), min(max(first[1], rest[0]), rest[1]))
+    step = integer_limits(Step(opcode=Opcode.REQUANTIZE, in_c=source.buffer.count), result, clamp)
+    step = replace(step, zero_a=kind.zero, signed=step.signed | int(kind.signed))
+    out = replace(source, buffer=Buffer(name, result.dtype, source.buffer.count), quantisation=result)
+    scales = low.scales(node, [kind.scale, result.scale])
+    low.program.emit(Draft(node.name, step, {"in_a": source.buffer}, {"scales": scales}, out.buffer))
+    low.values[name] = out
+    return True
+
+
+INTEGER_OPERATORS: dict[str, Callable[[Lowering, Node, Tensor, Quantisation], bool]] = {
+    "Add": _lower_add,
+    "AveragePool": _lower_pool,
+    "Clip": _lower_clamp,
+    "Conv": _lower_conv,
+    "Gemm": _lower_gemm,
+    "GlobalAveragePool": _lower_pool,
+    "MatMul": _lower_gemm,
+    "MaxPool": _lower_pool,
+    "Relu": _lower_clamp,
+}
+"""Operators that compute on bytes."""

@@ -1,0 +1,98 @@
+"""Convolution and product with a matrix in integers: int8 weights, int32 sums that wrap, one float multiplier.
+
+The input row is gathered as int32 values without their zero point, so a sum is exact in any order.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from node.jit import LANES, TILE_ROWS, kernel, tile_int8, tile_int8_row
+from node.kernels.inference.bounds import fits, is_dense, product_fits
+from node.kernels.inference.columns import (
+    BIAS,
+    GROUPS,
+    HIGH,
+    IN_A,
+    IN_C,
+    INVALID,
+    KERNEL_H,
+    KERNEL_W,
+    LOW,
+    OK,
+    OUT,
+    OUT_C,
+    OUT_H,
+    OUT_W,
+    SCALES,
+    SCRATCH,
+    WEIGHTS,
+    ZERO_OUT,
+)
+from node.kernels.inference.gather import INTEGER, copy_run, gather
+from node.kernels.inference.quantised import zeros_fit
+
+
+@kernel
+def multiply(u8: Any, row: Any, group: int, pixel: int, depth: int) -> None:
+    """Compute up to eight pixels from ``pixel`` of one group from the gathered rows, and store their bytes."""
+    channels = row[OUT_C] // row[GROUPS]
+    panels = (channels + LANES - 1) // LANES
+    rows = min(TILE_ROWS, row[OUT_H] * row[OUT_W] - pixel)
+    limits = (row[ZERO_OUT], row[LOW], row[HIGH])
+    sums = row[SCRATCH] + 4 * TILE_ROWS * depth
+    for panel in range(panels):
+        column = (group * panels + panel) * LANES
+        weights, bias, scales = row[WEIGHTS] + column * depth, row[BIAS] + 4 * column, row[SCALES] + 4 * column
+        width = min(LANES, channels - panel * LANES)
+        out = row[OUT] + pixel * row[OUT_C] + group * channels + panel * LANES
+        place = out if width == LANES else sums
+        stride = row[OUT_C] if width == LANES else LANES
+        if rows == TILE_ROWS:
+            tile_int8(u8, row[SCRATCH], weights, depth, bias, scales, place, stride, limits)
+        else:
+            for r in range(rows):
+                left = row[SCRATCH] + 4 * r * depth
+                tile_int8_row(u8, left, weights, depth, bias, scales, place + r * stride, stride, limits)
+        if width < LANES:
+            for r in range(rows):
+                for j in range(width):
+                    u8[out + r * row[OUT_C] + j] = u8[sums + r * LANES + j]
+
+
+@kernel
+def conv_int8(u8: Any, i32: Any, row: Any) -> int:
+    """Run a CONV_INT8 row.
+
+    Parameters
+    ----------
+    u8, i32 : ndarray
+        The whole arena, seen as bytes and words.
+    row : ndarray of int64
+        The step, outside the arena.
+
+    Returns
+    -------
+    int
+        OK or INVALID.
+    """
+    if not product_fits(row, 1, TILE_ROWS, u8.size) or not zeros_fit(row):
+        return INVALID
+    groups = row[GROUPS]
+    columns = (row[OUT_C] // groups + LANES - 1) // LANES * LANES * groups
+    if not fits(row[SCALES], 4 * columns, 4, u8.size):
+        return INVALID
+    pixels = row[OUT_H] * row[OUT_W]
+    depth = row[KERNEL_H] * row[KERNEL_W] * (row[IN_C] // groups)
+    dense = is_dense(row)
+    scratch = row[SCRATCH] // 4
+    for group in range(groups):
+        for pixel in range(0, pixels, TILE_ROWS):
+            rows = min(TILE_ROWS, pixels - pixel)
+            if dense:
+                copy_run(u8, i32, row, INTEGER, row[IN_A] + pixel * depth, scratch, rows * depth)
+            else:
+                for r in range(rows):
+                    gather(u8, i32, row, INTEGER, pixel + r, group, scratch + r * depth)
+            multiply(u8, row, group, pixel, depth)
+    return OK
