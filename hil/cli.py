@@ -62,7 +62,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     given = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        with cli.make_context("hil", given) as context:
+        with cli.make_context("hil", list(given)) as context:  # click empties the list it gets
             cli.invoke(context)
         sys.stdout.flush()
     except click.exceptions.Exit as ended:

@@ -13,8 +13,11 @@ from hil.campaign.progress import ProgressEvent, ProgressSink
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
-LINE_PERIOD_S = 10.0
-"""Longest silence of the plain lines while a stage goes on."""
+LINE_PERIOD_S = 5.0
+"""Shortest time between two plain lines of one stage."""
+
+NOTE_PERIOD_S = 1.0
+"""The same for events that have a note."""
 
 
 @contextmanager
@@ -40,34 +43,34 @@ def shown_progress(stream: TextIO | None = None) -> Iterator[ProgressSink]:
 
 
 class PlainLines:
-    """One line when a stage starts, at each tenth of it, when something is to be noted, and at its end."""
+    """A line when a stage starts and when it ends; between them one in ``LINE_PERIOD_S``, sooner for a note."""
 
     def __init__(self, stream: TextIO, clock: Callable[[], float]) -> None:
         self._stream = stream
         self._clock = clock
         self._stage = ""
-        self._tenth = -1
         self._last_s = 0.0
         self._start = (0.0, 0)
 
     def __call__(self, event: ProgressEvent) -> None:
         """Write a line, if this event is worth one."""
-        now = self._clock()
+        now_s = self._clock()
+        period_s = NOTE_PERIOD_S if event.note else LINE_PERIOD_S
+        ended = event.total > 0 and event.done >= event.total
         if event.stage != self._stage:
-            self._stage, self._tenth, self._start = event.stage, -1, (now, event.done)
-        tenth = int(event.fraction * 10)
-        if tenth == self._tenth and not event.note and now - self._last_s < LINE_PERIOD_S:
+            self._stage, self._start = event.stage, (now_s, event.done)
+        elif not ended and now_s - self._last_s < period_s:
             return
-        self._tenth, self._last_s = tenth, now
-        total = f"/{event.total}" if event.total else ""
-        parts = [f"{event.stage}: {event.done}{total}", self._rate(event, now), event.note]
+        self._last_s = now_s
+        amount = f": {event.done}/{event.total}" if event.total else ""
+        parts = [f"{event.stage}{amount}", self._rate(event, now_s), event.note]
         print("  ".join(part for part in parts if part), file=self._stream, flush=True)
 
-    def _rate(self, event: ProgressEvent, now: float) -> str:
+    def _rate(self, event: ProgressEvent, now_s: float) -> str:
         start_s, start_done = self._start
-        if event.done <= start_done or now <= start_s:
+        if event.done <= start_done or now_s <= start_s:
             return ""
-        per_s = (event.done - start_done) / (now - start_s)
+        per_s = (event.done - start_done) / (now_s - start_s)
         left = f", {(event.total - event.done) / per_s:.0f} s left" if event.total > event.done else ""
         return f"{per_s:.0f}/s{left}"
 

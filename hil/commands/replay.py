@@ -12,12 +12,15 @@ import click
 @click.argument("protection")
 @click.argument("trial", type=click.IntRange(min=0))
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of text.")
-def command(directory: Path, protection: str, trial: int, as_json: bool) -> None:
+@click.pass_context
+def command(context: click.Context, directory: Path, protection: str, trial: int, as_json: bool) -> None:
     """Repeat one trial and print its trace.
 
-    The trial is number TRIAL of PROTECTION in the run in DIRECTORY.
+    The trial is number TRIAL of PROTECTION in the run in DIRECTORY. Ends with exit code 1 if it comes out other than
+    it is recorded there.
     """
     from hil.campaign.replay import replay_trial
 
     trace = replay_trial(directory, protection, trial)
     click.echo(trace.to_json() if as_json else str(trace))
+    context.exit(0 if trace.agrees else 1)

@@ -66,7 +66,7 @@ def test_a_board_is_found_by_serial_number_or_usb_path() -> None:
 
 
 def test_both_marks_must_match() -> None:
-    with pytest.raises(PortError, match="serial number 'AAA' and USB path '1-1.2'"):
+    with pytest.raises(PortError, match=r"serial number 'AAA' and USB path '1-1\.2'"):
         board_url(Board(name="x", serial_number="AAA", usb_path="1-1.2"), lambda: PORTS)
 
 

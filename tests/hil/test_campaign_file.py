@@ -76,7 +76,8 @@ def test_a_custom_fault_model(tmp_path: Path) -> None:
 
 
 def test_rate_and_heat(tmp_path: Path) -> None:
-    text = "[rate]\nlow = 1e-12\nbest = 2.5e-11\nhigh = 1.7e-10\n[heat]\nacceleration = 60\nambient = [[0, 50], [2, 5.5]]\n"
+    text = "[rate]\nlow = 1e-12\nbest = 2.5e-11\nhigh = 1.7e-10\n"
+    text += "[heat]\nacceleration = 60\nambient = [[0, 50], [2, 5.5]]\n"
     campaign = load(tmp_path, HEAD + WORKLOAD + text + HSIAO)
     assert campaign.rate is not None
     assert (campaign.rate.low, campaign.rate.best, campaign.rate.high) == (1e-12, 2.5e-11, 1.7e-10)
@@ -244,7 +245,7 @@ def test_a_mistake_is_named_with_its_remedy(tmp_path: Path, mistake: str) -> Non
 
 
 def test_unknown_code_lists_the_codes(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="none, parity, hsiao_72_64, tmr, oracle|choose from .*hsiao_72_64"):
+    with pytest.raises(ConfigError, match=r"choose from .*hsiao_72_64"):
         load(tmp_path, HEAD + WORKLOAD + '[[protection]]\nname = "x"\ncode = "y"\n')
 
 

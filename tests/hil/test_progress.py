@@ -1,0 +1,98 @@
+"""Progress: plain lines that do not flood a log, a bar on a terminal, nothing on standard output."""
+
+from __future__ import annotations
+
+import io
+import os
+import pty
+
+import pytest
+
+from hil.campaign.progress import ProgressEvent, silent
+from hil.commands.progress import LINE_PERIOD_S, NOTE_PERIOD_S, PlainLines, shown_progress
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now_s = 100.0
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
+def event(done: int, total: int = 1000, stage: str = "tmr", note: str = "") -> ProgressEvent:
+    return ProgressEvent(stage=stage, done=done, total=total, note=note)
+
+
+def test_a_fraction_stays_within_its_bounds() -> None:
+    assert event(250).fraction == 0.25
+    assert event(5, total=0).fraction == 0.0
+    assert event(2000).fraction == 1.0
+    assert silent(event(1)) is None
+
+
+def test_a_fast_stage_writes_two_lines() -> None:
+    stream, clock = io.StringIO(), Clock()
+    lines = PlainLines(stream, clock)
+    for done in range(1001):
+        clock.now_s += 0.001
+        lines(event(done))
+    assert stream.getvalue().splitlines() == ["tmr: 0/1000", "tmr: 1000/1000  1000/s"]
+
+
+def test_a_slow_stage_writes_a_line_a_period_with_rate_and_time_left() -> None:
+    stream, clock = io.StringIO(), Clock()
+    lines = PlainLines(stream, clock)
+    for done in range(81):
+        lines(event(done))
+        clock.now_s += LINE_PERIOD_S / 40
+    written = stream.getvalue().splitlines()
+    assert written == ["tmr: 0/1000", "tmr: 40/1000  8/s, 120 s left", "tmr: 80/1000  8/s, 115 s left"]
+
+
+def test_a_resumed_stage_counts_its_rate_from_where_it_began() -> None:
+    stream, clock = io.StringIO(), Clock()
+    lines = PlainLines(stream, clock)
+    lines(event(900))
+    clock.now_s += 10.0
+    lines(event(1000))
+    assert stream.getvalue().splitlines()[-1] == "tmr: 1000/1000  10/s"
+
+
+def test_notes_are_shown_sooner_but_not_all() -> None:
+    stream, clock = io.StringIO(), Clock()
+    lines = PlainLines(stream, clock)
+    lines(event(0))
+    for done in range(1, 21):
+        clock.now_s += NOTE_PERIOD_S / 4
+        lines(event(done, note="node restarted"))
+    assert len(stream.getvalue().splitlines()) == 1 + 5
+    assert "node restarted" in stream.getvalue()
+
+
+def test_an_unknown_total_is_not_shown() -> None:
+    stream = io.StringIO()
+    PlainLines(stream, Clock())(event(0, total=0, stage="compile"))
+    assert stream.getvalue() == "compile\n"
+
+
+def test_without_a_terminal_plain_lines_go_to_standard_error(capsys: pytest.CaptureFixture[str]) -> None:
+    with shown_progress() as progress:
+        progress(event(0))
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err == "tmr: 0/1000\n"
+
+
+def test_a_terminal_gets_a_bar_for_each_stage() -> None:
+    master, slave = pty.openpty()
+    with os.fdopen(slave, "w") as terminal:
+        with shown_progress(terminal) as progress:
+            progress(event(0, total=0, stage="compile"))
+            progress(event(10))
+            progress(event(1000, note="node restarted"))
+        shown = os.read(master, 65536).decode()
+    os.close(master)
+    assert "compile" in shown
+    assert "1000/1000" in shown
+    assert "node restarted" in shown
