@@ -10,12 +10,11 @@ import tempfile
 from contextlib import ExitStack
 from pathlib import Path
 
-from node.serving import serve_in_thread
-
 from firmware_bridge.bridge import Bridge
 from firmware_bridge.channel import Channel
 from firmware_bridge.errors import LinkLost
 from firmware_bridge.transport import Transport, memory_pair, open_pty
+from node.serve import serve_in_thread
 from node.service import Service
 
 START_TIMEOUT_S = 30.0

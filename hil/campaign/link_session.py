@@ -110,7 +110,7 @@ class LinkSession:
     def counters(self) -> dict[str, int]:
         """Give what the link counted, over every reconnection."""
         now = asdict(self._bridge.stats)
-        return {name: self._past_counters.get(name, 0) + count for name, count in now.items()}
+        return {name: self._past_counters.get(name, 0) + count for name, count in now.items() if isinstance(count, int)}
 
     def _add_counters(self) -> None:
         """Keep what a bridge counted that is about to be replaced."""

@@ -23,6 +23,11 @@ class Outcome(Enum):
     DEAD = "DEAD"
 
     @property
+    def severity(self) -> int:
+        """Place in the order of severity: 0 is harmless."""
+        return list(Outcome).index(self)
+
+    @property
     def is_sdc(self) -> bool:
         """True when a wrong output was delivered as if it were right."""
         return self in (Outcome.SDC_TOLERABLE, Outcome.SDC_CRITICAL)

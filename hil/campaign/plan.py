@@ -87,9 +87,10 @@ def _bytes_per_trial(task: Task, experiment: Experiment) -> float:
     trials = range(min(SAMPLED_TRIALS, experiment.trials))
     total = 0
     for trial in trials:
-        run = task.prepare(trial).run
-        reply = _largest_reply(len(run.faults), len(run.inputs), output)
-        total += len(codec.encode(run, trial)) + len(codec.encode(reply, trial)) + 2 * FRAME_OVERHEAD_BYTES
+        for strike in task.prepare(trial):
+            run = strike.run
+            reply = _largest_reply(len(run.faults), len(run.inputs), output)
+            total += len(codec.encode(run, trial)) + len(codec.encode(reply, trial)) + 2 * FRAME_OVERHEAD_BYTES
     return total / len(trials)
 
 

@@ -106,7 +106,11 @@ class Timing(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 
 class TrialRow(msgspec.Struct, frozen=True, kw_only=True, tag="trial", forbid_unknown_fields=True):
-    """One trial of one protection.
+    """One trial of one protection: one strike on the shared cells, and those on cells that the protection adds.
+
+    Each strike is run by itself on pristine memory, since at the flux of an orbit two strikes do not meet in so
+    short a time. ``strike_outcomes`` has one outcome for each of ``strikes``, the shared one first; ``outcome`` is
+    the worst of them. Everything else but ``faults`` describes the run with the shared strike.
 
     ``wrong`` lists the inferences whose delivered output differed from golden, ``withheld`` those that the node
     refused to deliver. ``largest_error`` is the largest absolute difference of a delivered output relative to the
@@ -118,6 +122,7 @@ class TrialRow(msgspec.Struct, frozen=True, kw_only=True, tag="trial", forbid_un
     strikes: tuple[str, ...]
     faults: tuple[FaultRecord, ...]
     outcome: str
+    strike_outcomes: tuple[str, ...] = ()
     wrong: tuple[int, ...]
     withheld: tuple[int, ...]
     largest_error: float | None

@@ -7,54 +7,83 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import numpy as np
-
 from firmware_bridge.errors import ConfigError
-from firmware_bridge.messages import Fault, RunResult
+from firmware_bridge.messages import Abnormal, Fault
 from hil.campaign.bundle import load_bundle
+from hil.campaign.divergence import Divergence, find_divergence
 from hil.campaign.experiment import Experiment
-from hil.campaign.outcome import Outcome
 from hil.campaign.record import TrialRow
 from hil.campaign.sim_session import SimSession
 from hil.campaign.store import read_rows
-from hil.campaign.task import PreparedTrial, Task
-from hil.campaign.trial import abnormal_outcome, judge
-from node.arena import Bytes
-from node.computer import Computer
-from node.lockstep import LockstepRun
-from node.service import split_samples
+from hil.campaign.task import StrikeRun, Task
+from hil.campaign.trial import Verdict, abnormal_outcome, abnormal_verdict, judge, trial_row
+from hil.campaign.workload import Workload
 
 
 @dataclass(frozen=True, kw_only=True)
-class Divergence:
-    """Where memory first differed from an undisturbed computer after an operator.
+class StrikeTrace:
+    """What one strike of a trial did."""
 
-    ``bytes_by_step`` counts, after each operator of that inference, the activation bytes that differ.
-    """
-
-    inference: int
-    step: int
-    step_name: str
-    bytes_by_step: tuple[int, ...]
-
-
-@dataclass(frozen=True, kw_only=True)
-class ReplayTrace:
-    """What a trial did: strikes, faults, where it first diverged, and why the outcome is what it is."""
-
-    protection: str
-    trial: int
-    strike_ids: tuple[str, ...]
+    strike_id: str
     faults: tuple[Fault, ...]
     divergence: Divergence | None
     outcome: str
-    recorded_outcome: str | None
     wrong: tuple[int, ...]
     withheld: tuple[int, ...]
     corrected_words: int
     detected_words: int
     rollbacks: int
     detail: str
+
+    @classmethod
+    def of(cls, strike: StrikeRun, verdict: Verdict, divergence: Divergence | None) -> StrikeTrace:
+        """Give the trace of a strike from its verdict."""
+        result = verdict.result
+        return cls(
+            strike_id=strike.strike_id,
+            faults=strike.run.faults,
+            divergence=divergence,
+            outcome=verdict.outcome.value,
+            wrong=verdict.wrong,
+            withheld=verdict.withheld,
+            corrected_words=0 if result is None else result.corrected_words,
+            detected_words=0 if result is None else result.detected_words,
+            rollbacks=0 if result is None else result.rollbacks,
+            detail=verdict.detail,
+        )
+
+    def lines(self) -> Iterator[str]:
+        """Give the trace as text."""
+        yield f"strike {self.strike_id or 'none'}"
+        for fault in self.faults:
+            yield (
+                f"  fault      {fault.kind.name.lower()} of {fault.region} bit {fault.bit} "
+                f"before operator {fault.step} of inference {fault.inference}"
+            )
+        if self.divergence is None:
+            yield "  diverged   never: every operator gave what it gives on an undisturbed computer"
+        else:
+            first = self.divergence
+            yield f"  diverged   in inference {first.inference} after operator {first.step} ({first.step_name})"
+            spread = " ".join(str(count) for count in first.bytes_by_step)
+            yield f"  spread     bytes that differ in the result of each of its operators: {spread}"
+        yield (
+            f"  answer     corrected {self.corrected_words} words, found {self.detected_words} more wrong, "
+            f"recovered {self.rollbacks} times"
+        )
+        yield f"  delivered  wrong in inferences: {_numbers(self.wrong)}; withheld: {_numbers(self.withheld)}"
+        yield f"  outcome    {self.outcome}{f' ({self.detail})' if self.detail else ''}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReplayTrace:
+    """What a trial did, strike by strike, and whether the run's record agrees."""
+
+    protection: str
+    trial: int
+    strikes: tuple[StrikeTrace, ...]
+    outcome: str
+    recorded_outcome: str | None
 
     @property
     def agrees(self) -> bool:
@@ -66,32 +95,12 @@ class ReplayTrace:
         return json.dumps(asdict(self) | {"agrees": self.agrees})
 
     def __str__(self) -> str:
-        return "\n".join(self._lines())
-
-    def _lines(self) -> Iterator[str]:
-        yield f"trial {self.trial} of {self.protection}"
-        yield f"strikes    {', '.join(self.strike_ids) or 'none'}"
-        for fault in self.faults:
-            yield (
-                f"fault      strike {fault.strike}: {fault.kind.name.lower()} of {fault.region} bit {fault.bit} "
-                f"before operator {fault.step} of inference {fault.inference}"
-            )
-        if self.divergence is not None:
-            first = self.divergence
-            spread = " ".join("-" if count < 0 else str(count) for count in first.bytes_by_step)
-            yield f"diverged   in inference {first.inference} after operator {first.step} ({first.step_name})"
-            yield f"spread     activation bytes that differ after each operator of it: {spread}"
-        else:
-            yield "diverged   never: no operator left other activations than in an undisturbed computer"
-        yield f"corrected  {self.corrected_words} words; detected and left {self.detected_words}"
-        yield f"recovered  {self.rollbacks} times"
-        yield f"delivered wrong in inferences {_numbers(self.wrong)}; withheld {_numbers(self.withheld)}"
-        yield f"outcome    {self.outcome}{f' ({self.detail})' if self.detail else ''}"
-        match self.recorded_outcome:
-            case None:
-                yield "recorded   not yet"
-            case recorded:
-                yield f"recorded   {recorded}{'' if self.agrees else ' - THE RUN SAYS OTHERWISE'}"
+        recorded = self.recorded_outcome or "not yet"
+        lines = [f"trial {self.trial} of {self.protection}"]
+        for strike in self.strikes:
+            lines += strike.lines()
+        lines += [f"outcome    {self.outcome}", f"recorded   {recorded}{'' if self.agrees else ': IT DISAGREES'}"]
+        return "\n".join(lines)
 
 
 def replay_trial(directory: Path, protection: str, trial: int) -> ReplayTrace:
@@ -109,89 +118,38 @@ def replay_trial(directory: Path, protection: str, trial: int) -> ReplayTrace:
         raise ConfigError(f"{directory}: no protection {protection!r}; it has {known}")
     if not 0 <= trial < experiment.trials:
         raise ConfigError(f"{directory}: no trial {trial}; it has 0 to {experiment.trials - 1}")
-    prepared = task.prepare(trial)
-    row, detail = _row(experiment, task, prepared)
-    recorded = next(
-        (
-            row.outcome
-            for row in read_rows(directory)
-            if isinstance(row, TrialRow) and (row.protection, row.trial) == (protection, trial)
-        ),
-        None,
+    strikes = task.prepare(trial)
+    verdicts = _verdicts(experiment.workload, task, strikes)
+    traces = tuple(
+        StrikeTrace.of(strike, verdict, find_divergence(experiment.workload, task, strike.run))
+        for strike, verdict in zip(strikes, verdicts, strict=True)
     )
     return ReplayTrace(
         protection=protection,
         trial=trial,
-        strike_ids=prepared.strike_ids,
-        faults=prepared.run.faults,
-        divergence=_divergence(experiment, task, prepared) if row is not None else None,
-        outcome=detail[0].value if row is None else row.outcome,
-        recorded_outcome=recorded,
-        wrong=() if row is None else row.wrong,
-        withheld=() if row is None else row.withheld,
-        corrected_words=0 if row is None else row.corrected_words,
-        detected_words=0 if row is None else row.detected_words,
-        rollbacks=0 if row is None else row.rollbacks,
-        detail=detail[1],
+        strikes=traces,
+        outcome=trial_row(task.name, strikes, verdicts).outcome,
+        recorded_outcome=_recorded(directory, protection, trial),
     )
 
 
-def _row(experiment: Experiment, task: Task, prepared: PreparedTrial) -> tuple[TrialRow | None, tuple[Outcome, str]]:
+def _verdicts(workload: Workload, task: Task, strikes: tuple[StrikeRun, ...]) -> list[Verdict]:
+    verdicts = []
     with SimSession() as session:
-        session.prepare(experiment.workload.image.to_bytes(), experiment.workload.inputs_file())
+        session.prepare(workload.image.to_bytes(), workload.inputs_file())
         session.configure(task.protection, 0)
-        answer = session.run(prepared.run)
-    if isinstance(answer, RunResult):
-        row = judge(task, experiment.workload, prepared, answer)
-        return row, (Outcome(row.outcome), "")
-    return None, (abnormal_outcome(answer), answer.detail)
+        for strike in strikes:
+            answer = session.run(strike.run)
+            if isinstance(answer, Abnormal):
+                verdicts.append(abnormal_verdict(strike.run, abnormal_outcome(answer), answer.detail))
+            else:
+                verdicts.append(judge(workload, strike.run, answer))
+    return verdicts
 
 
-class _StepTrace:
-    """Activations after every operator of every inference, taken by wrapping one computer's engine."""
-
-    def __init__(self, computer: Computer) -> None:
-        self._computer = computer
-        self._run_steps = computer.engine.run_steps
-        self.after: list[tuple[int, Bytes]] = []
-
-    def run_steps(self, first: int, last: int) -> None:
-        """Run operators one by one and keep the activations after each."""
-        for step in range(first, last):
-            self._run_steps(step, step + 1)
-            self.after.append((step, self._computer.arena.view("activations").copy()))
-
-
-def _traced(experiment: Experiment, task: Task, prepared: PreparedTrial, *, struck: bool) -> list[tuple[int, Bytes]]:
-    workload = experiment.workload
-    samples = split_samples(workload.image, dict(workload.inputs))
-    run = prepared.run if struck else task.undisturbed(prepared.run.run_id)
-    with Computer(workload.image, protection=task.protection) as computer:
-        trace = _StepTrace(computer)
-        computer.engine.run_steps = trace.run_steps  # type: ignore[method-assign]
-        LockstepRun(computer, samples, run).execute()
-    return trace.after
-
-
-def _divergence(experiment: Experiment, task: Task, prepared: PreparedTrial) -> Divergence | None:
-    """Compare with an undisturbed computer, operator by operator, up to the first recovery."""
-    n_steps = len(experiment.workload.image.steps)
-    pairs = zip(
-        _traced(experiment, task, prepared, struck=True),
-        _traced(experiment, task, prepared, struck=False),
-        strict=False,  # a stopped or rolled-back run has fewer or more operators than an undisturbed one
-    )
-    differing = [
-        (step, int(np.count_nonzero(one != other)) if step == golden_step else -1)
-        for (step, one), (golden_step, other) in pairs
-    ]
-    first = next((position for position, (_, count) in enumerate(differing) if count > 0), None)
-    if first is None:
-        return None
-    inference, step = divmod(first, n_steps)
-    counts = tuple(count for _, count in differing[inference * n_steps : (inference + 1) * n_steps])
-    name = experiment.workload.image.step_names[step]
-    return Divergence(inference=inference, step=step, step_name=name, bytes_by_step=counts)
+def _recorded(directory: Path, protection: str, trial: int) -> str | None:
+    rows = (row for row in read_rows(directory) if isinstance(row, TrialRow))
+    return next((row.outcome for row in rows if (row.protection, row.trial) == (protection, trial)), None)
 
 
 def _numbers(values: tuple[int, ...]) -> str:

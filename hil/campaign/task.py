@@ -66,11 +66,12 @@ class Nature:
 
 
 @dataclass(frozen=True, kw_only=True)
-class PreparedTrial:
-    """A trial that is ready to be carried out."""
+class StrikeRun:
+    """The request that carries out one strike of a trial by itself; ``strike_id`` is empty where nothing strikes."""
 
+    trial: int
+    strike_id: str
     run: Run
-    strike_ids: tuple[str, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,13 +118,26 @@ class Task:
         window = Window(inferences=self.nature.inferences, steps=self.nature.n_steps, slowdown=self.protection.slowdown)
         return sample_strikes(self.nature.key, trial, self.space, self.nature.model, window)
 
-    def prepare(self, trial: int) -> PreparedTrial:
-        """Give the request that carries out a trial, and the strikes behind its faults."""
+    def prepare(self, trial: int) -> tuple[StrikeRun, ...]:
+        """Give the requests that carry out a trial: one a strike, the one on the shared cells first."""
+        inputs = self.nature.inputs(trial)
         strikes = self.strikes(trial)
-        faults = tuple(fault for strike in strikes for fault in land(strike, self.space, self.nature.model))
-        run = Run(run_id=trial, inputs=self.nature.inputs(trial), faults=faults, isolate=True)
-        return PreparedTrial(run=run, strike_ids=tuple(strike.id for strike in strikes))
+        if not strikes:
+            return (StrikeRun(trial=trial, strike_id="", run=Run(run_id=_run_id(trial, 0), inputs=inputs)),)
+        return tuple(
+            StrikeRun(
+                trial=trial,
+                strike_id=strike.id,
+                run=Run(
+                    run_id=_run_id(trial, index),
+                    inputs=inputs,
+                    faults=land(strike, self.space, self.nature.model),
+                ),
+            )
+            for index, strike in enumerate(strikes)
+        )
 
-    def undisturbed(self, trial: int) -> Run:
-        """Give the request of a trial without its faults."""
-        return Run(run_id=trial, inputs=self.nature.inputs(trial))
+
+def _run_id(trial: int, index: int) -> int:
+    """Give a number that is unique among the runs that are under way at once."""
+    return (trial << 12 | index) & 0xFFFF_FFFF

@@ -7,15 +7,17 @@ the second run gives the outcome.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
 
 from firmware_bridge.errors import DataError, LinkError, LinkLost, PortError
 from firmware_bridge.messages import Abnormal, Run, RunResult
 from hil.campaign.outcome import Outcome
 from hil.campaign.record import AttemptRow, Row
 from hil.campaign.session import Answer, Session
-from hil.campaign.task import PreparedTrial, Task
-from hil.campaign.trial import abnormal_outcome, judge, judge_abnormal
+from hil.campaign.task import StrikeRun, Task
+from hil.campaign.trial import Verdict, abnormal_outcome, abnormal_verdict, judge, trial_row
 from hil.campaign.workload import Workload
 from node.governor import ROOM_C
 
@@ -26,8 +28,17 @@ LEAST_DEADLINE_MS = 1000
 MAX_LOST_LINES = 5
 """So often in a row the line may be lost without one answer before the campaign gives up (and can be resumed)."""
 
+FATAL_DEATHS = 2
 LOST = (LinkLost, PortError)
 Sink = Callable[[Row], None]
+
+
+@dataclass
+class _OpenTrial:
+    """A trial some of whose strikes have no verdict yet."""
+
+    strikes: tuple[StrikeRun, ...]
+    verdicts: dict[int, Verdict] = field(default_factory=dict)
 
 
 class TaskRunner:
@@ -50,57 +61,79 @@ class TaskRunner:
         self._task = task
         self._workload = workload
         self._sink = sink
+        self._open: dict[int, _OpenTrial] = {}
         self._deaths: dict[int, int] = {}
         self._lost_lines = 0
         self.deadline_ms = CALIBRATION_DEADLINE_MS
 
     def collect(self, trials: Iterable[int]) -> None:
         """Carry out these trials, in this order, and hand a row for each to the sink."""
-        waiting = list(trials)
-        if not waiting:
+        numbers = list(trials)
+        if not numbers:
             return
         self._with_patience(self._calibrate)
-        suspects: list[tuple[PreparedTrial, Abnormal]] = []
-        while waiting:
-            done = 0
+        suspects: list[tuple[StrikeRun, Abnormal]] = []
+        strikes = (strike for number in numbers for strike in self._open_trial(number))
+        # Whatever is asked for and not answered when the line is lost is asked for again, before all others.
+        unanswered: deque[StrikeRun] = deque()
+        while True:
             try:
-                for trial, answer in self._stream(waiting):
-                    done += 1
+                for strike, answer in self._stream(unanswered, strikes):
                     self._lost_lines = 0
                     if isinstance(answer, Abnormal):
-                        suspects.append((trial, answer))
+                        suspects.append((strike, answer))
                     else:
-                        self._sink(judge(self._task, self._workload, trial, answer))
-                waiting = []
+                        self._settle(strike, judge(self._workload, strike.run, answer))
+                break
             except LOST as error:
-                waiting = waiting[done:]
-                if self._is_dead(waiting[0], error):
-                    waiting = waiting[1:]
-        for trial, first in suspects:
-            self._run_again(trial, first)
+                if not unanswered:
+                    raise
+                if self._is_dead(unanswered[0], error):
+                    unanswered.popleft()
+        for strike, first in suspects:
+            self._run_again(strike, first)
+
+    def _open_trial(self, number: int) -> tuple[StrikeRun, ...]:
+        strikes = self._task.prepare(number)
+        self._open[number] = _OpenTrial(strikes)
+        return strikes
+
+    def _settle(self, strike: StrikeRun, verdict: Verdict) -> None:
+        """Take down what one strike did; the last one of a trial completes its row."""
+        trial = self._open[strike.trial]
+        trial.verdicts[strike.run.run_id] = verdict
+        if len(trial.verdicts) == len(trial.strikes):
+            del self._open[strike.trial]
+            verdicts = [trial.verdicts[each.run.run_id] for each in trial.strikes]
+            self._sink(trial_row(self._task.name, trial.strikes, verdicts))
+
+    def _stream(self, unanswered: deque[StrikeRun], strikes: Iterator[StrikeRun]) -> Iterator[tuple[StrikeRun, Answer]]:
+        """Send what is unanswered, then further strikes; answers come in order, so the oldest is answered first."""
+        again = tuple(unanswered)
+
+        def requests() -> Iterator[Run]:
+            for strike in again:
+                yield strike.run
+            for strike in strikes:
+                unanswered.append(strike)
+                yield strike.run
+
+        for run, answer in self._session.run_many(requests()):
+            strike = unanswered.popleft()
+            assert strike.run is run, "answers come in the order of the requests"
+            yield strike, answer
 
     # ---- sessions that fail --------------------------------------------------------------------------------------
 
-    def _stream(self, trials: list[int]) -> Iterator[tuple[PreparedTrial, Answer]]:
-        prepared: dict[int, PreparedTrial] = {}
-
-        def requests() -> Iterator[Run]:
-            for number in trials:
-                prepared[number] = self._task.prepare(number)
-                yield prepared[number].run
-
-        for run, answer in self._session.run_many(requests()):
-            yield prepared.pop(run.run_id), answer
-
-    def _is_dead(self, number: int, error: LinkError) -> bool:
-        """Get the node back; True where this trial has now killed the whole node twice, and so has an outcome."""
+    def _is_dead(self, strike: StrikeRun, error: LinkError) -> bool:
+        """Get the node back; True where this strike has now killed the whole node twice, and so has an outcome."""
         node_died = self._recover(error)
-        self._deaths[number] = self._deaths.get(number, 0) + int(node_died)
-        if self._deaths[number] >= 2:
-            row = judge_abnormal(self._task, self._task.prepare(number), Outcome.DEAD, f"twice: {error}")
-            self._sink(row)
+        run_id = strike.run.run_id
+        self._deaths[run_id] = self._deaths.get(run_id, 0) + int(node_died)
+        if self._deaths[run_id] >= FATAL_DEATHS:
+            self._settle(strike, abnormal_verdict(strike.run, Outcome.DEAD, f"the node died twice: {error}"))
             return True
-        self._sink(AttemptRow(protection=self._task.name, trial=number, reason=str(error)))
+        self._sink(AttemptRow(protection=self._task.name, trial=strike.trial, reason=str(error)))
         return False
 
     def _recover(self, error: LinkError) -> bool:
@@ -115,31 +148,32 @@ class TaskRunner:
         """Do what prepares a task; a node that is lost meanwhile is got back."""
         while True:
             try:
-                return action()
+                action()
+                return
             except LOST:
                 self._lost_lines += 1
                 if self._lost_lines > MAX_LOST_LINES:
                     raise
                 self._session.restart()
 
-    def _run_again(self, trial: PreparedTrial, first: Abnormal) -> None:
+    def _run_again(self, strike: StrikeRun, first: Abnormal) -> None:
         """Repeat an abnormal end once: it is an outcome only if it comes again."""
         while True:
             try:
                 self._set_up()
-                second = self._session.run(trial.run)
+                second = self._session.run(strike.run)
                 break
             except LOST as error:
-                if self._is_dead(trial.run.run_id, error):
+                if self._is_dead(strike, error):
                     return
         if isinstance(second, Abnormal):
             detail = f"{first.detail}; again: {second.detail}"
-            self._sink(judge_abnormal(self._task, trial, abnormal_outcome(second), detail))
+            self._settle(strike, abnormal_verdict(strike.run, abnormal_outcome(second), detail))
             self._set_up()
             return
         reason = f"{first.kind.name}, not reproduced: {first.detail}"
-        self._sink(AttemptRow(protection=self._task.name, trial=trial.run.run_id, reason=reason))
-        self._sink(judge(self._task, self._workload, trial, second))
+        self._sink(AttemptRow(protection=self._task.name, trial=strike.trial, reason=reason))
+        self._settle(strike, judge(self._workload, strike.run, second))
 
     # ---- setting up ----------------------------------------------------------------------------------------------
 

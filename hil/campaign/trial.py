@@ -3,26 +3,42 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 from firmware_bridge.errors import DataError
 from firmware_bridge.messages import Abnormal, AbnormalKind, Delivery, Run, RunResult
 from hil.campaign.outcome import Outcome
 from hil.campaign.record import FaultRecord, Timing, TrialRow
-from hil.campaign.task import PreparedTrial, Task
+from hil.campaign.task import StrikeRun
 from hil.campaign.workload import Workload, relative_error
 
 _ABNORMAL = {AbnormalKind.CRASH: Outcome.CRASH, AbnormalKind.HANG: Outcome.HANG}
 
 
-def judge(task: Task, workload: Workload, trial: PreparedTrial, result: RunResult) -> TrialRow:
-    """Give the row of a trial that ended in an answer.
+@dataclass(frozen=True, kw_only=True)
+class Verdict:
+    """What one strike did.
+
+    ``result`` is the node's answer, None where it gave none (CRASH, HANG, DEAD; ``detail`` then says why).
+    """
+
+    outcome: Outcome
+    result: RunResult | None
+    wrong: tuple[int, ...] = ()
+    withheld: tuple[int, ...] = ()
+    largest_error: float = 0.0
+    detail: str = ""
+
+
+def judge(workload: Workload, run: Run, result: RunResult) -> Verdict:
+    """Compare what the node delivered with what is right.
 
     Raises
     ------
     DataError
         The answer does not belong to the request, or an injection cannot be seen in its readback.
     """
-    run = trial.run
     _check_answer(run, result)
     wrong = []
     withheld = []
@@ -37,54 +53,54 @@ def judge(task: Task, workload: Workload, trial: PreparedTrial, result: RunResul
             golden = workload.tensors(workload.golden[sample])
             largest_error = max(largest_error, relative_error(golden, workload.tensors(inference.output)))
     repaired = bool(result.corrected_words or result.rollbacks)
-    return TrialRow(
-        protection=task.name,
-        trial=run.run_id,
-        strikes=trial.strike_ids,
-        faults=_fault_records(run, result),
-        outcome=_outcome(bool(wrong), critical, bool(withheld), repaired).value,
+    return Verdict(
+        outcome=_outcome(bool(wrong), critical, bool(withheld), repaired),
+        result=result,
         wrong=tuple(wrong),
         withheld=tuple(withheld),
-        largest_error=largest_error if math.isfinite(largest_error) else None,
-        checked_words=result.checked_words,
-        corrected_words=result.corrected_words,
-        detected_words=result.detected_words,
-        rollbacks=result.rollbacks,
-        lost_inferences=result.lost_inferences,
-        saves=result.saves,
-        reloads=result.reloads,
-        detail="",
-        timing=_timing(result),
+        largest_error=largest_error,
     )
 
 
-def judge_abnormal(task: Task, trial: PreparedTrial, outcome: Outcome, detail: str) -> TrialRow:
-    """Give the row of a trial that ended the computer, reproduced once."""
-    run = trial.run
-    return TrialRow(
-        protection=task.name,
-        trial=run.run_id,
-        strikes=trial.strike_ids,
-        faults=_fault_records(run, None),
-        outcome=outcome.value,
-        wrong=(),
-        withheld=tuple(range(len(run.inputs))),
-        largest_error=0.0,
-        checked_words=0,
-        corrected_words=0,
-        detected_words=0,
-        rollbacks=0,
-        lost_inferences=0,
-        saves=0,
-        reloads=0,
-        detail=detail,
-        timing=None,
-    )
+def abnormal_verdict(run: Run, outcome: Outcome, detail: str) -> Verdict:
+    """Give the verdict on a strike that ended the computer, reproduced once."""
+    return Verdict(outcome=outcome, result=None, withheld=tuple(range(len(run.inputs))), detail=detail)
 
 
 def abnormal_outcome(answer: Abnormal) -> Outcome:
     """Give the outcome that an abnormal end is, once it has been reproduced."""
     return _ABNORMAL[answer.kind]
+
+
+def trial_row(protection: str, strikes: Sequence[StrikeRun], verdicts: Sequence[Verdict]) -> TrialRow:
+    """Give the row of a trial from the verdicts on all its strikes, the one on the shared cells first."""
+    worst = max(verdicts, key=lambda verdict: verdict.outcome.severity)
+    first, result = verdicts[0], verdicts[0].result
+    struck = bool(strikes[0].strike_id)
+    return TrialRow(
+        protection=protection,
+        trial=strikes[0].trial,
+        strikes=tuple(strike.strike_id for strike in strikes) if struck else (),
+        faults=tuple(
+            record
+            for strike, verdict in zip(strikes, verdicts, strict=True)
+            for record in _fault_records(strike.run, verdict.result)
+        ),
+        outcome=worst.outcome.value,
+        strike_outcomes=tuple(verdict.outcome.value for verdict in verdicts) if struck else (),
+        wrong=first.wrong,
+        withheld=first.withheld,
+        largest_error=first.largest_error if math.isfinite(first.largest_error) else None,
+        checked_words=0 if result is None else result.checked_words,
+        corrected_words=0 if result is None else result.corrected_words,
+        detected_words=0 if result is None else result.detected_words,
+        rollbacks=0 if result is None else result.rollbacks,
+        lost_inferences=0 if result is None else result.lost_inferences,
+        saves=0 if result is None else result.saves,
+        reloads=0 if result is None else result.reloads,
+        detail=worst.detail,
+        timing=None if result is None else _timing(result),
+    )
 
 
 def _outcome(wrong: bool, critical: bool, withheld: bool, repaired: bool) -> Outcome:

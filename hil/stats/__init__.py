@@ -12,13 +12,16 @@ from hil.stats.intervals import (
     wilson,
     zero_event_upper_bound,
 )
+from hil.stats.strata import Stratum, events_per_shared_strike
 
 __all__ = [
     "CONFIDENCE",
     "Estimate",
     "OutcomeCounts",
     "PairedCounts",
+    "Stratum",
     "clopper_pearson",
+    "events_per_shared_strike",
     "mcnemar_p_value",
     "paired_difference",
     "planned_half_width",

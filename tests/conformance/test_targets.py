@@ -1,0 +1,65 @@
+"""One campaign over every target: the same faults and the same outcomes, trial by trial."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from hil.campaign.experiment import Experiment
+from hil.campaign.progress import silent
+from hil.campaign.sim_session import SimSession
+from hil.campaign.target import open_session
+from tests.campaigns import attempts, campaign, essence, rows_of
+from tests.tcp_node import tcp_node
+
+TRIALS = 20
+FAULT_MODELS = ("clusters", "stuck_at")
+
+
+@pytest.fixture(scope="module", params=FAULT_MODELS)
+def experiment(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Experiment:
+    path = tmp_path_factory.mktemp("campaign")
+    return Experiment.of(campaign(path, trials=TRIALS, fault_model=request.param))
+
+
+@pytest.fixture(scope="module")
+def reference(experiment: Experiment) -> dict:
+    with SimSession() as session:
+        return essence(rows_of(experiment, session))
+
+
+@pytest.mark.parametrize("target", ["memory", "pty"])
+def test_target_agrees_with_the_emulator(target: str, experiment: Experiment, reference: dict) -> None:
+    with open_session(target, silent) as session:
+        rows = rows_of(experiment, session)
+    assert attempts(rows) == []
+    assert essence(rows) == reference
+
+
+def test_tcp_agrees_with_the_emulator(experiment: Experiment, reference: dict, tmp_path: Path) -> None:
+    with tcp_node(tmp_path) as url, open_session(url, silent) as session:
+        rows = rows_of(experiment, session)
+    assert attempts(rows) == []
+    assert essence(rows) == reference
+
+
+def test_struck_steps_agree_with_the_emulator(tmp_path: Path) -> None:
+    """Strikes on the step table end in crashes: these too are the same over a link."""
+    described = campaign(tmp_path, trials=60, regions=["steps"], fault_model="single_bit", protections=STEPS)
+    experiment = Experiment.of(described)
+    names = ("none", "guarded steps")
+    with SimSession() as session:
+        reference = essence(rows_of(experiment, session, names=names))
+    with open_session("pty", silent) as session:
+        assert essence(rows_of(experiment, session, names=names)) == reference
+    outcomes = {values[4] for values in reference.values()}
+    assert "CRASH" in outcomes
+
+
+STEPS = """
+[[protection]]
+name = "guarded steps"
+code = "hsiao_72_64"
+regions = ["weights", "steps"]
+"""

@@ -1,0 +1,78 @@
+"""Trials do not bleed into each other: order, neighbours and processes change nothing."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from hil.campaign.experiment import Experiment
+from hil.campaign.record import TrialRow
+from hil.campaign.sim_session import SimSession
+from tests.campaigns import campaign, essence, rows_of, run
+
+
+@pytest.fixture(scope="module")
+def experiment(tmp_path_factory: pytest.TempPathFactory) -> Experiment:
+    return Experiment.of(campaign(tmp_path_factory.mktemp("campaign"), trials=24))
+
+
+@pytest.fixture(scope="module")
+def straight(experiment: Experiment) -> dict[tuple[str, int], tuple[object, ...]]:
+    with SimSession() as session:
+        return essence(rows_of(experiment, session))
+
+
+def test_every_trial_has_one_row(experiment: Experiment, straight: dict) -> None:
+    assert len(straight) == 24 * len(experiment.tasks)
+
+
+def test_shuffled_order_gives_the_same(experiment: Experiment, straight: dict) -> None:
+    order = list(range(24))
+    random.Random(1).shuffle(order)
+    with SimSession() as session:
+        assert essence(rows_of(experiment, session, order)) == straight
+
+
+def test_one_trial_per_node_gives_the_same(experiment: Experiment, straight: dict) -> None:
+    alone: dict[tuple[str, int], tuple[object, ...]] = {}
+    for trial in range(0, 24, 6):
+        with SimSession() as session:
+            alone |= essence(rows_of(experiment, session, [trial]))
+    assert alone == {key: straight[key] for key in alone}
+
+
+def test_two_processes_give_the_same(experiment: Experiment, straight: dict, tmp_path: Path) -> None:
+    assert essence(run(experiment.campaign, tmp_path / "run", workers=2)) == straight
+
+
+def test_nothing_was_found_unclean(experiment: Experiment) -> None:
+    with SimSession() as session:
+        rows = rows_of(experiment, session)
+    assert sum(row.reloads for row in rows if isinstance(row, TrialRow)) == 0
+
+
+def test_controls_say_what_they_must(experiment: Experiment, tmp_path: Path) -> None:
+    more = Experiment.of(experiment.campaign.changed(trials=120))
+    with SimSession() as session:
+        rows = rows_of(more, session, names=("none", "null", "restore", "oracle", "hsiao_72_64"))
+    outcomes: dict[str, Counter[str]] = {}
+    for row in rows:
+        assert isinstance(row, TrialRow)
+        outcomes.setdefault(row.protection, Counter())[row.outcome] += 1
+    assert set(outcomes["null"]) == {"MASKED"}
+    assert set(outcomes["restore"]) == {"MASKED"}
+    wrong = {name: counts["SDC_CRITICAL"] + counts["SDC_TOLERABLE"] for name, counts in outcomes.items()}
+    assert wrong["none"] > 0
+    assert wrong["oracle"] < wrong["none"]
+    assert wrong["hsiao_72_64"] < wrong["none"]
+
+
+def test_restore_really_injected(experiment: Experiment) -> None:
+    with SimSession() as session:
+        rows = rows_of(experiment, session, names=("restore",))
+    faults = [fault for row in rows if isinstance(row, TrialRow) for fault in row.faults]
+    assert faults
+    assert all(fault.before ^ fault.after == 1 << (fault.bit & 7) for fault in faults)
