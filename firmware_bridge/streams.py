@@ -244,6 +244,7 @@ class Sender:
             oldest = min(flying, key=lambda packet: packet.transmission)
             out = self._streams[oldest.stream]
             out.credit_end = max(out.credit_end, oldest.count + 1)
+            self._size.observed(len(oldest.data) + self._header_bytes, 1)
             if oldest not in out.lost:
                 out.lost.appendleft(oldest)
             return
