@@ -1,0 +1,106 @@
+"""Two things that are timed in turn, and the ratio that comes out."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+
+REPEATS = 21
+LEAST_REPEATS = 5
+SAMPLE_S = 0.01
+"""One sample calls its side often enough to last this long."""
+PATIENCE_S = 8.0
+"""A contest whose samples take long ends after this time, though not before its least repeats."""
+
+
+class NotMeasurable(Exception):
+    """What this machine lacks for a measurement, in words."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Contest:
+    """What is timed against what.
+
+    Parameters
+    ----------
+    ours : callable
+        One call of the thing that has a goal.
+    reference : callable or float
+        One call of what it is held against, or the seconds that one call of ``ours`` may take.
+    work : float
+        Units of work in one call of ``ours`` for each unit in one call of ``reference``.
+    cpu_time : bool
+        True counts the CPU time of this thread, which leaves out other processes; False the time on the wall,
+        for what waits for a disk, a line or another thread.
+    """
+
+    ours: Callable[[], object]
+    reference: Callable[[], object] | float
+    work: float = 1.0
+    cpu_time: bool = True
+
+
+OpenContest = Callable[[], AbstractContextManager[Contest]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ratio:
+    """How many times better than the reference, higher is better: median and quartiles over the repeats.
+
+    Parameters
+    ----------
+    median, low, high : float
+        Median, lower and upper quartile of (reference time / our time) per unit of work.
+    ours_s : float
+        Median time of one call of ours.
+    repeats : int
+        Number of alternations.
+    """
+
+    median: float
+    low: float
+    high: float
+    ours_s: float
+    repeats: int
+
+
+def measure(contest: Contest) -> Ratio:
+    """Time both sides in turn and give the ratio of each turn."""
+    clock = time.thread_time if contest.cpu_time else time.perf_counter
+    ours = _Side(contest.ours, clock)
+    reference = contest.reference if isinstance(contest.reference, float) else _Side(contest.reference, clock)
+    ratios: list[float] = []
+    our_times: list[float] = []
+    end = time.perf_counter() + PATIENCE_S
+    while len(ratios) < REPEATS and (len(ratios) < LEAST_REPEATS or time.perf_counter() < end):
+        reference_s = reference if isinstance(reference, float) else reference.sample_s()
+        our_times.append(ours.sample_s())
+        ratios.append(contest.work * reference_s / our_times[-1])
+    low, median, high = statistics.quantiles(ratios, n=4, method="inclusive")
+    return Ratio(median=median, low=low, high=high, ours_s=statistics.median(our_times), repeats=len(ratios))
+
+
+class _Side:
+    """One thing to time, with the number of calls that makes a sample."""
+
+    def __init__(self, call: Callable[[], object], clock: Callable[[], float]) -> None:
+        self._call = call
+        self._clock = clock
+        self._number = 1
+        call()
+        taken_s = self.sample_s()
+        while taken_s * self._number < SAMPLE_S / 2:
+            self._number *= 2
+            taken_s = self.sample_s()
+        self._number = max(1, round(SAMPLE_S / taken_s))
+
+    def sample_s(self) -> float:
+        """Give the mean time of one call."""
+        call, clock = self._call, self._clock
+        started_s = clock()
+        for _ in range(self._number):
+            call()
+        return max(clock() - started_s, 1e-9) / self._number
