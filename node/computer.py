@@ -186,10 +186,14 @@ class Computer:
         return Readback(before=before, after=after)
 
     def _inject_checkpoint(self, fault: Fault) -> Readback:
+        """Strike a stored checkpoint; a cell stuck there holds its value until its slot is written again."""
         if self.checkpoints is None:
             raise DataError("this computer keeps no checkpoint: there is nothing to strike")
         before, after = self.checkpoints.flip(fault.bit)
-        if self.protection.repair_at_once:
+        wanted = {FaultKind.STUCK_AT_0: 0, FaultKind.STUCK_AT_1: 1}.get(fault.kind)
+        if wanted is not None and after >> (fault.bit & 7) & 1 != wanted:
+            _, after = self.checkpoints.flip(fault.bit)
+        if self.protection.repair_at_once and after != before:
             self.checkpoints.flip(fault.bit)
         return Readback(before=before, after=after)
 
