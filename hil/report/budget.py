@@ -24,11 +24,15 @@ class Source(Enum):
 
 @dataclass(frozen=True, kw_only=True)
 class BudgetLine:
-    """One part of the device's cross-section: ``bits`` is the largest count among the tasks, 0 where unknown."""
+    """One part of the device's cross-section.
+
+    ``bits`` is the largest count among the tasks, 0 where unknown; ``own`` cells exist only in some of them.
+    """
 
     part: str
     source: str
     bits: int
+    own: bool
     whose: str
     technology: str
 
@@ -63,14 +67,17 @@ def budget_of(summary: Summary) -> tuple[BudgetLine, ...]:
             part=name,
             source=(Source.STRUCK if name in struck else Source.PRESENT).value,
             bits=bits,
-            whose=", ".join(owners[name]) if described[name][0] else "shared by all",
+            own=described[name][0],
+            whose=f"own cells of {', '.join(owners[name])}" if described[name][0] else "shared by all",
             technology=described[name][1],
         )
         for name, bits in sizes.items()
     ]
     lines.sort(key=lambda line: line.source != Source.STRUCK.value)
-    beam = BudgetLine(part="nothing", source=Source.BEAM.value, bits=0, whose="", technology="")
-    rest = (
-        BudgetLine(part=part, source=Source.UNMODELLED.value, bits=0, whose="", technology="") for part in _UNMODELLED
-    )
+    beam = _without_bits("nothing", Source.BEAM)
+    rest = (_without_bits(part, Source.UNMODELLED) for part in _UNMODELLED)
     return (*lines, beam, *rest)
+
+
+def _without_bits(part: str, source: Source) -> BudgetLine:
+    return BudgetLine(part=part, source=source.value, bits=0, own=False, whose="", technology="")

@@ -13,9 +13,10 @@ from hil.report.numbers import count_text, interval_text, share_text, significan
 from hil.report.summary import Summary, TaskSummary
 from hil.report.svg import bar, element, line, percent, picture, text
 from hil.report.vulnerability import MapRow
+from hil.stats.intervals import clopper_pearson
 
 BAR_HEIGHT = 24
-_WHISKER_HEIGHT = 30
+_WHISKER_HEIGHT = 46
 _CELL_HEIGHT = 22
 
 OUTCOME_WORDS = {
@@ -108,21 +109,25 @@ def axis_labels(axis: LogAxis) -> Markup:
 
 
 def map_strip(row: MapRow) -> Markup:
-    """Give one line of the map: a cell per bit position, most significant first, the darker the more it hurts."""
+    """Give one line of the map: a cell per bit position, most significant first.
+
+    A cell's colour is as strong as the lower 95 % limit of its share of failures: two failures of two strikes
+    stay pale, twenty of twenty do not.
+    """
     parts: list[Markup] = []
     width = 1.0 / row.width_bits
     for place, bit in enumerate(reversed(range(row.width_bits))):
         struck, failed = row.struck[bit], row.failed[bit]
         if not struck:
             continue
-        share = failed / struck
-        words = f"bit {bit}: {failed} of {struck} trials failed ({share_text(share)})"
+        surely = clopper_pearson(failed, struck).low
+        words = f"bit {bit}: {failed} of {struck} trials failed ({share_text(failed / struck)})"
         attributes = {"x": percent(place * width), "width": percent(width), "y": 0, "height": _CELL_HEIGHT}
-        shade = attributes | {"class": "heat", "fill-opacity": f"{0.06 + 0.94 * share**0.6:.2f}" if failed else "0"}
+        shade = attributes | {"class": "heat", "fill-opacity": f"{0.06 + 0.94 * surely**0.6:.2f}" if failed else "0"}
         parts.append(element("rect", attributes | {"class": "struck"}))
         parts.append(element("rect", shade, element("title", {}, words)))
         if row.width_bits == 8:
-            kind = "cell strong" if share > 0.35 else "cell"
+            kind = "cell strong" if surely > 0.4 else "cell"
             parts.append(text(f"{failed}/{struck}", percent((place + 0.5) * width), 15, kind=kind, anchor="middle"))
     title = f"{row.region} {row.place}: {sum(row.failed)} failures among {sum(row.struck)} strikes"
     return picture(title, _CELL_HEIGHT, parts, kind="strip")

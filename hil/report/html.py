@@ -10,6 +10,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from firmware_bridge.errors import ConfigError
 from hil.campaign.outcome import Outcome
 from hil.campaign.record import LinkRow
 from hil.report import charts, numbers, timeline
@@ -17,6 +18,7 @@ from hil.report.answer import PER_MILLION, answer, noise_floor_text
 from hil.report.as_json import Json, to_json
 from hil.report.budget import PORTABILITY, Source, budget_of
 from hil.report.summary import Summary, TaskSummary, summarise
+from hil.report.vulnerability import together
 
 HTML_FILE = "report.html"
 JSON_FILE = "report.json"
@@ -27,7 +29,8 @@ _MOST_MAP_ROWS = 48
 def write_report(directory: Path) -> Path:
     """Write ``report.html`` and ``report.json`` into a results directory and give the path of the page.
 
-    Each file is written beside its place and moved there, so that a reader never sees half of one.
+    Each file is written beside its place and moved there, so that a reader never sees half of one. What cannot be
+    written is a ConfigError; the results are not touched.
     """
     summary = summarise(directory)
     obj = to_json(summary)
@@ -56,7 +59,7 @@ def render_html(summary: Summary, obj: Json) -> str:
         per_million_note=PER_MILLION,
         portability=PORTABILITY,
         budget=_budget(summary),
-        fault_model=json.loads(summary.header.fault_model),
+        fault_model=_fault_model(summary),
         axis=charts.failure_axis(summary),
         seen=[outcome for outcome in Outcome if any(task.outcomes[outcome] for task in summary.tasks)],
         maps=[(task, _map_groups(task)) for task in _map_order(summary)],
@@ -83,6 +86,16 @@ def _budget(summary: Summary) -> dict[Source, list[Any]]:
     return {source: [line for line in lines if line.source == source.value] for source in Source}
 
 
+def _fault_model(summary: Summary) -> dict[str, Any]:
+    """Give the fault model's settings, its name first; a table of weights as a table of shares."""
+    values = json.loads(summary.header.fault_model)
+    for key, value in values.items():
+        if isinstance(value, dict):
+            total = sum(value.values())
+            values[key] = ", ".join(f"{size} ({numbers.share_text(weight / total)})" for size, weight in value.items())
+    return {"name": values.get("name", ""), **values}
+
+
 def _map_order(summary: Summary) -> list[TaskSummary]:
     """Give the tasks that were struck, the unprotected one first: it shows what hurts where nothing helps."""
     struck = [task for task in summary.tasks if task.map_rows]
@@ -94,8 +107,11 @@ def _map_groups(task: TaskSummary) -> list[tuple[int, list[Any], int]]:
     groups = []
     for width in charts.widths(task.map_rows):
         rows = [row for row in task.map_rows if row.width_bits == width]
+        weights = [row for row in rows if row.region == "weights"]
         kept = sorted(range(len(rows)), key=lambda index: (-sum(rows[index].failed), index))[:_MOST_MAP_ROWS]
-        groups.append((width, [rows[index] for index in sorted(kept)], len(rows) - len(kept)))
+        shown = [rows[index] for index in sorted(kept)]
+        total = [together(weights)] if len(weights) > 1 else []
+        groups.append((width, total + shown, len(rows) - len(kept)))
     return groups
 
 
@@ -112,5 +128,11 @@ def _embedded(obj: Json) -> Markup:
 
 def _write(path: Path, text: str) -> None:
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(path)
+    try:
+        temporary.write_text(text, encoding="utf-8")
+        temporary.replace(path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise ConfigError(
+            f"{path}: cannot write the report: {error.strerror}; make room or give rights there"
+        ) from None

@@ -32,6 +32,11 @@ def significant(value: float, digits: int = 3) -> str:
     return f"{round(value, places):,.{max(places, 0)}f}"
 
 
+def plain(value: float) -> str:
+    """Give a round number without the digits that it does not need: ``60``, ``0.5``."""
+    return f"{value:,.6g}"
+
+
 def interval_text(estimate: Estimate | None) -> str:
     """Give best value and limits; of zero events the upper limit alone.
 

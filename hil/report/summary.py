@@ -84,7 +84,7 @@ class TaskSummary:
         if self.record.temperature_c is None:
             return self.name
         state = "while throttled, " if self.costs.throttled_trials else ""
-        return f"{self.name} ({state}{self.record.temperature_c:g} °C)"
+        return f"{self.name} ({state}{self.record.temperature_c:g}\N{NO-BREAK SPACE}°C)"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,7 +11,7 @@ from markupsafe import Markup
 
 from hil.campaign.record import HeatRow
 from hil.report.costs import THROTTLED_NOW
-from hil.report.numbers import significant
+from hil.report.numbers import plain
 from hil.report.svg import bar, curve, line, percent, picture, text
 
 FIRMWARE_LIMITS_C = (80.0, 85.0)
@@ -52,6 +52,7 @@ def temperature_panel(rows: Sequence[HeatRow]) -> Markup:
     series = [("ambient", [(row.wall_s, row.ambient_c) for row in rows]), ("board", board)]
     series.append(("plant", [(row.wall_s, row.temperature_c) for row in rows]))
     parts += [_curve(points, time, scale, kind) for kind, points in series if points]
+    parts += _tick_labels(scale)
     return picture("Temperature in degrees Celsius over time", _HEIGHT, parts, kind="panel")
 
 
@@ -61,6 +62,7 @@ def throughput_panel(rows: Sequence[HeatRow]) -> Markup:
     scale = _Scale(low=0.0, high=1.1 * max(1e-9, *(row.inferences_per_s for row in rows)))
     parts = _frame(rows, time, scale)
     parts.append(_curve([(row.wall_s, row.inferences_per_s) for row in rows], time, scale, "throughput"))
+    parts += _tick_labels(scale)
     return picture("Throughput in inferences per second over time", _HEIGHT, parts, kind="panel")
 
 
@@ -68,7 +70,7 @@ def time_labels(rows: Sequence[HeatRow]) -> Markup:
     """Give the shared time axis, in seconds of wall time."""
     time = _time_scale(rows)
     labels = [
-        text(f"{significant(tick)} s", percent(time.place(tick)), 14, anchor=_anchor(time.place(tick)))
+        text(f"{plain(tick)} s", percent(time.place(tick)), 14, anchor=_anchor(time.place(tick)))
         for tick in time.ticks()
     ]
     return picture("time", 20, labels, kind="axis")
@@ -88,8 +90,13 @@ def _frame(rows: Sequence[HeatRow], time: _Scale, scale: _Scale) -> list[Markup]
             parts.append(bar(start, end - start, (_TOP, _HEIGHT - _TOP), "throttled", "throttled"))
     for tick in scale.ticks():
         y = _y(scale.place(tick))
-        parts += [line((0, y), (1, y), "grid"), text(significant(tick), "0", y - 3, kind="tick")]
+        parts.append(line((0, y), (1, y), "grid"))
     return parts
+
+
+def _tick_labels(scale: _Scale) -> list[Markup]:
+    """Give the labels of the grid lines; drawn last, so that no curve hides them."""
+    return [text(plain(tick), "0", _y(scale.place(tick)) - 3, kind="tick") for tick in scale.ticks()]
 
 
 def _curve(points: Sequence[tuple[float, float]], time: _Scale, scale: _Scale, kind: str) -> Markup:
