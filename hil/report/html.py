@@ -56,6 +56,7 @@ def render_html(summary: Summary, obj: Json) -> str:
         header=summary.header,
         answer=answer(summary),
         noise_floor=noise_floor_text(summary),
+        floor=numbers.significant(1e6 * summary.noise_floor) if summary.noise_floor is not None else "unknown",
         per_million_note=PER_MILLION,
         portability=PORTABILITY,
         budget=_budget(summary),

@@ -57,7 +57,8 @@ def _console() -> Console:
 
 
 def _outcomes(summary: Summary) -> Table:
-    grid = _grid("Outcomes in trials; failures per million strikes with their 95 % limits")
+    floor = NOTHING if summary.noise_floor is None else significant(1e6 * summary.noise_floor)
+    grid = _grid(f"Outcomes in trials; failures per million strikes with 95 % limits (noise floor {floor})")
     late = any(task.outcomes[Outcome.LATE] for task in summary.tasks)
     per_day = summary.header.rate_per_bit_day is not None
     columns = ["trials", "SDC\ncrit.", "SDC\ntol.", "DUE", "crash,\nhang", *(["late"] if late else [])]

@@ -70,11 +70,8 @@ def test_the_unprotected_node_may_win(tmp_path: Path) -> None:
 
 def test_controls_and_hot_tasks_take_no_part(tmp_path: Path) -> None:
     tasks = (task("none", "none"), task("hot", temperature_c=83.0), task("oracle", "oracle"))
-    rows = [
-        trial(record.name, number, "DUE" if record.name == "none" else "MASKED")
-        for record in tasks
-        for number in (0, 1)
-    ]
+    rows = [trial("none", number, "DUE") for number in (0, 1)]
+    rows += [trial(name, number) for name in ("hot", "oracle") for number in (0, 1)]
     found = answer(summarise(write(tmp_path, header(*tasks, trials=2), *rows)))
     assert found.sentence == "none failed in 2 of 2 trials; there is nothing to compare it with."
 
@@ -103,16 +100,7 @@ def test_the_table_fits_a_log_and_says_all(tmp_path: Path) -> None:
     text = table(summarise(demo_like(tmp_path, 100, rate_per_bit_day=(1e-9, 1e-8, 1e-7))))
     assert max(map(len, text.splitlines())) <= 100
     assert "\x1b" not in text
-    for words in (
-        "hsiao_72_64",
-        "null*",
-        "failures",
-        "per day",
-        "below",
-        "restore",
-        "Noise floor",
-        "Not struck: steps",
-    ):
+    for words in ("hsiao_72_64", "null*", "per day", "below", "restore", "noise floor 36,200", "Not struck: steps"):
         assert words in text
     assert "Infrastructure attempts, run again: 1." in text
 
@@ -169,8 +157,8 @@ def test_the_axis_holds_every_limit(tmp_path: Path) -> None:
     axis = failure_axis(summary)
     for found in summary.tasks:
         assert found.failure is not None
-        assert 10.0**axis.low <= max(found.failure.low, found.failure.high * 1e-9 + 10.0**axis.low) * 1e6
-        assert found.failure.high * 1e6 <= 10.0**axis.high
+        limits = [limit for limit in (found.failure.low, found.failure.high) if limit > 0]
+        assert 10.0**axis.low <= 1e6 * min(limits) <= 1e6 * max(limits) <= 10.0**axis.high
 
 
 def test_a_bar_shares_its_width_among_the_outcomes(tmp_path: Path) -> None:
@@ -190,9 +178,8 @@ def test_no_event_has_no_dot(tmp_path: Path) -> None:
 
 
 def test_the_map_puts_the_most_significant_bit_first_and_leaves_the_unstruck_blank() -> None:
-    row = MapRow(
-        region="weights", place="w", layer="", struck=(5, 0, 0, 0, 0, 0, 0, 20), failed=(0, 0, 0, 0, 0, 0, 0, 20)
-    )
+    blank = (0,) * 6
+    row = MapRow(region="weights", place="w", layer="", struck=(5, *blank, 20), failed=(0, *blank, 20))
     markup = map_strip(row)
     assert markup.count('class="struck"') == 2
     assert markup.index("20/20") < markup.index("0/5")
@@ -210,4 +197,4 @@ def test_the_timeline_shades_what_was_throttled() -> None:
     assert "fully 85 °C" in markup
     assert throttled_share(rows) == 0.5
     assert throttled_share([]) == 0.0
-    assert "5 s" in time_labels(rows)
+    assert "4 s" in time_labels(rows)
