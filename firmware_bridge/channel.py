@@ -103,14 +103,14 @@ class Channel:
                 time.sleep(_REOPEN_S)
 
     def poll(self, timeout_s: float = 0.0, also: Sequence[int] = ()) -> list[bytes]:
-        """Keep the link going until messages arrive, another descriptor is readable, or time is over.
+        """Keep the link going until messages arrive, a new session begins, or time is over.
 
         Parameters
         ----------
         timeout_s
             Seconds to wait at most; 0 only does what can be done at once.
         also
-            Descriptors of the caller that end the wait when they can be read.
+            Descriptors of the caller that end the wait, too, when they can be read.
 
         Raises
         ------
@@ -120,10 +120,11 @@ class Channel:
             If the other end speaks another protocol.
         """
         end_s = self._clock() + timeout_s
+        generation = self._link.generation
         while True:
             asked = self._step(end_s, also)
             messages = self._link.received()
-            if messages or asked or self._clock() >= end_s:
+            if messages or asked or self._link.generation != generation or self._clock() >= end_s:
                 self._push(self._clock())
                 return messages
 
