@@ -40,8 +40,8 @@ from node.runners import Ended, Event, Runner
 
 UNASKED = 0
 """Request id of what no request asked for."""
-PREPARATION_S = 120.0
-"""Longest silence while a computer starts or loads: one kernel may take long to compile on a small board."""
+PREPARATION_S = 300.0
+"""Longest silence while a computer starts or loads: a module may take minutes to compile on a small board."""
 MAX_FAILED_STARTS = 5
 MAX_WAITING = 200
 MAX_DETAIL = 2000
