@@ -32,15 +32,15 @@ class Contest:
         One call of what it is held against, or the seconds that one call of ``ours`` may take.
     work : float
         Units of work in one call of ``ours`` for each unit in one call of ``reference``.
-    cpu_time : bool
-        True counts the CPU time of this thread, which leaves out other processes; False the time on the wall,
-        for what waits for a disk, a line or another thread.
+    clock : callable
+        Seconds. The CPU time of this thread leaves out other processes; what waits for a disk, a line or another
+        process needs :func:`time.perf_counter`; a simulation brings its own.
     """
 
     ours: Callable[[], object]
     reference: Callable[[], object] | float
     work: float = 1.0
-    cpu_time: bool = True
+    clock: Callable[[], float] = time.thread_time
 
 
 OpenContest = Callable[[], AbstractContextManager[Contest]]
@@ -69,7 +69,7 @@ class Ratio:
 
 def measure(contest: Contest) -> Ratio:
     """Time both sides in turn and give the ratio of each turn."""
-    clock = time.thread_time if contest.cpu_time else time.perf_counter
+    clock = contest.clock
     ours = _Side(contest.ours, clock)
     reference = contest.reference if isinstance(contest.reference, float) else _Side(contest.reference, clock)
     ratios: list[float] = []
