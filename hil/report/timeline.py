@@ -17,9 +17,9 @@ from hil.report.svg import bar, curve, line, percent, picture, text
 FIRMWARE_LIMITS_C = (80.0, 85.0)
 """Where the Raspberry Pi's firmware starts to throttle, and where it throttles fully (Raspberry Pi documentation)."""
 
-_HEIGHT = 190
+_HEIGHT = 210
 _TOP = 14
-_TICKS = 4
+_TICKS = 6
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,11 +43,11 @@ def temperature_panel(rows: Sequence[HeatRow]) -> Markup:
     values = [row.temperature_c for row in rows] + [row.ambient_c for row in rows] + [value for _, value in board]
     scale = _Scale(low=min(values) - 3, high=max(*values, FIRMWARE_LIMITS_C[1]) + 3)
     parts = _frame(rows, time, scale)
-    for limit_c, words in zip(FIRMWARE_LIMITS_C, ("throttles", "fully"), strict=True):
+    for limit_c, words, below_px in zip(FIRMWARE_LIMITS_C, ("throttles", "fully"), (13, -4), strict=True):
         y = _y(scale.place(limit_c))
         parts += [
             line((0, y), (1, y), "limit"),
-            text(f"{words} {limit_c:g} °C", "100%", y - 4, kind="limit", anchor="end"),
+            text(f"{words} {limit_c:g} °C", "100%", y + below_px, kind="limit", anchor="end"),
         ]
     series = [("ambient", [(row.wall_s, row.ambient_c) for row in rows]), ("board", board)]
     series.append(("plant", [(row.wall_s, row.temperature_c) for row in rows]))

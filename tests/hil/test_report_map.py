@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from firmware_bridge.errors import DataError
 from hil.report.summary import summarise
-from hil.report.vulnerability import MapRow, VulnerabilityMap
+from hil.report.vulnerability import MapRow, VulnerabilityMap, together
 from tests.hil.synthetic_results import CHECK, STEP_NAMES, TENSORS, fault, header, task, trial, write
 
 
@@ -32,8 +32,9 @@ def test_first_and_last_bit_of_a_tensor(tensor) -> None:
 
 
 def test_the_gap_between_tensors_belongs_to_none() -> None:
-    [row] = _rows((fault(bit=8 * 150 + 3),))
-    assert (row.place, row.layer, row.struck) == ("between tensors", "", (0, 0, 0, 1, 0, 0, 0, 0))
+    first, row = _rows((fault(bit=8 * 150 + 3),), (fault(bit=8 * 9000),), (fault(bit=8 * 5000),))
+    assert first.place == "dense.weight"
+    assert (row.place, row.layer, row.struck) == ("between tensors", "", (1, 0, 0, 1, 0, 0, 0, 0))
 
 
 @given(bit=st.integers(0, 31), index=st.integers(0, 15))
@@ -78,3 +79,15 @@ def test_an_impossible_line_is_refused() -> None:
         MapRow(region="weights", place="w", layer="", struck=(1,), failed=(2,))
     with pytest.raises(DataError, match="number of positions"):
         MapRow(region="weights", place="w", layer="", struck=(1,), failed=(0, 0))
+
+
+def test_lines_add_up_position_by_position() -> None:
+    rows = _rows((fault(bit=0),), (fault(bit=0),), (fault(bit=8 * 5000 + 7),), failed=True)
+    total = together(rows)
+    assert (total.struck, total.failed) == ((2, 0, 0, 0, 0, 0, 0, 1),) * 2
+
+
+def test_a_region_that_no_task_lists_comes_last() -> None:
+    counted = VulnerabilityMap(header(task("none", "none")))
+    counted.add((fault("process", 0), fault("activations", 0, step=1)), failed=False)
+    assert [row.region for row in counted.rows()] == ["activations", "process"]
