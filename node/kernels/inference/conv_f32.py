@@ -95,13 +95,10 @@ def conv_f32(u8: Any, i32: Any, f32: Any, row: Any) -> int:
     pixels = row[OUT_H] * row[OUT_W]
     depth = row[KERNEL_H] * row[KERNEL_W] * (row[IN_C] // row[GROUPS])
     for group in range(row[GROUPS]):
-        pixel = 0
-        while pixel < pixels:
+        for pixel in range(0, pixels, TILE_ROWS):
             if dense:
                 multiply(u8, f32, row, group, pixel, row[IN_A] + 4 * pixel * depth)
             else:
-                for r in range(min(TILE_ROWS, pixels - pixel)):
-                    gather(u8, i32, row, FLOAT, pixel + r, group, row[SCRATCH] // 4 + r * depth)
+                gather(u8, i32, row, FLOAT, (pixel, min(TILE_ROWS, pixels - pixel)), group)
                 multiply(u8, f32, row, group, pixel, row[SCRATCH])
-            pixel += TILE_ROWS
     return OK

@@ -92,7 +92,6 @@ def conv_int8(u8: Any, i32: Any, row: Any) -> int:
             if dense:
                 copy_run(u8, i32, row, INTEGER, row[IN_A] + pixel * depth, scratch, rows * depth)
             else:
-                for r in range(rows):
-                    gather(u8, i32, row, INTEGER, pixel + r, group, scratch + r * depth)
+                gather(u8, i32, row, INTEGER, (pixel, rows), group)
             multiply(u8, row, group, pixel, depth)
     return OK

@@ -46,6 +46,7 @@ def one_pixel(f32: Any, row: Any, y0: int, x0: int, out: int) -> None:
     """Sum the window whose first tap is input pixel (y0, x0) into the floats from ``out``."""
     channels = row[IN_C]
     weights = row[WEIGHTS] // 4
+    sums = f32[out : out + channels]
     for ky in range(row[KERNEL_H]):
         y = y0 + ky * row[DILATION_H]
         if y < 0 or y >= row[IN_H]:
@@ -56,8 +57,9 @@ def one_pixel(f32: Any, row: Any, y0: int, x0: int, out: int) -> None:
                 continue
             source = row[IN_A] // 4 + (y * row[IN_W] + x) * channels
             tap = weights + (ky * row[KERNEL_W] + kx) * channels
+            values, factors = f32[source : source + channels], f32[tap : tap + channels]
             for c in range(channels):
-                f32[out + c] = fma_f32(f32[source + c], f32[tap + c], f32[out + c])
+                sums[c] = fma_f32(values[c], factors[c], sums[c])
 
 
 @kernel
@@ -75,15 +77,16 @@ def depthwise_f32(f32: Any, row: Any) -> int:
         return INVALID
     channels = row[IN_C]
     low, high = f32_from_bits(row[LOW]), f32_from_bits(row[HIGH])
-    bias = row[BIAS] // 4
+    bias = f32[row[BIAS] // 4 : row[BIAS] // 4 + channels]
     for y in range(row[OUT_H]):
         for x in range(row[OUT_W]):
             out = row[OUT] // 4 + (y * row[OUT_W] + x) * channels
+            sums = f32[out : out + channels]
             for c in range(channels):
-                f32[out + c] = f32[bias + c]
+                sums[c] = bias[c]
             one_pixel(f32, row, y * row[STRIDE_H] - row[PAD_TOP], x * row[STRIDE_W] - row[PAD_LEFT], out)
             for c in range(channels):
-                value = f32[out + c]
+                value = sums[c]
                 value = low if value < low else value
-                f32[out + c] = high if value > high else value
+                sums[c] = high if value > high else value
     return OK

@@ -39,6 +39,9 @@ from node.kernels.inference.columns import (
 )
 from node.kernels.inference.quantised import quantised, zeros_fit
 
+TOP_BIT = np.uint8(128)
+"""An int8 with its top bit inverted is, read as uint8, its value plus 128."""
+
 
 @kernel
 def row_is_valid(row: Any, total: int) -> bool:
@@ -59,9 +62,9 @@ def row_is_valid(row: Any, total: int) -> bool:
 def one_pixel(u8: Any, i32: Any, row: Any, y0: int, x0: int) -> None:
     """Sum the window whose first tap is input pixel (y0, x0) into the scratch."""
     channels = row[IN_C]
-    sums = row[SCRATCH] // 4
-    flip = 128 if row[SIGNED] & 1 else 0
-    shift = flip + row[ZERO_A]
+    sums = i32[row[SCRATCH] // 4 : row[SCRATCH] // 4 + channels]
+    flip = np.uint8(128 if row[SIGNED] & 1 else 0)
+    shift = np.int32(flip + row[ZERO_A])
     for ky in range(row[KERNEL_H]):
         y = y0 + ky * row[DILATION_H]
         if y < 0 or y >= row[IN_H]:
@@ -72,9 +75,11 @@ def one_pixel(u8: Any, i32: Any, row: Any, y0: int, x0: int) -> None:
                 continue
             source = row[IN_A] + (y * row[IN_W] + x) * channels
             tap = row[WEIGHTS] + (ky * row[KERNEL_W] + kx) * channels
+            values, factors = u8[source : source + channels], u8[tap : tap + channels]
             for c in range(channels):
-                weight = np.int32(u8[tap + c] ^ 128) - np.int32(128)
-                i32[sums + c] += np.int32((u8[source + c] ^ flip) - shift) * weight
+                value = np.int32(np.int32(values[c] ^ flip) - shift)
+                weight = np.int32(np.int32(factors[c] ^ TOP_BIT) - np.int32(128))
+                sums[c] = np.int32(sums[c] + np.int32(value * weight))
 
 
 @kernel
@@ -91,14 +96,17 @@ def depthwise_int8(u8: Any, i32: Any, f32: Any, row: Any) -> int:
     if not row_is_valid(row, u8.size):
         return INVALID
     channels = row[IN_C]
-    bias, scales, sums = row[BIAS] // 4, row[SCALES] // 4, row[SCRATCH] // 4
+    bias = i32[row[BIAS] // 4 : row[BIAS] // 4 + channels]
+    scales = f32[row[SCALES] // 4 : row[SCALES] // 4 + channels]
+    sums = i32[row[SCRATCH] // 4 : row[SCRATCH] // 4 + channels]
     for y in range(row[OUT_H]):
         for x in range(row[OUT_W]):
-            out = row[OUT] + (y * row[OUT_W] + x) * channels
+            place = row[OUT] + (y * row[OUT_W] + x) * channels
+            out = u8[place : place + channels]
             for c in range(channels):
-                i32[sums + c] = i32[bias + c]
+                sums[c] = bias[c]
             one_pixel(u8, i32, row, y * row[STRIDE_H] - row[PAD_TOP], x * row[STRIDE_W] - row[PAD_LEFT])
             for c in range(channels):
-                value = np.float32(i32[sums + c]) * f32[scales + c]
-                u8[out + c] = np.uint8(quantised(value, row[ZERO_OUT], row[LOW], row[HIGH]) & 255)
+                value = np.float32(sums[c]) * scales[c]
+                out[c] = np.uint8(quantised(value, row[ZERO_OUT], row[LOW], row[HIGH]) & 255)
     return OK

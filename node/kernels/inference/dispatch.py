@@ -25,50 +25,8 @@ ADD_INT8, MAX_POOL_INT8, AVERAGE_POOL_INT8, REQUANTIZE = 13, 14, 15, 16
 
 
 @kernel
-def run_float(u8: Any, i32: Any, f32: Any, row: Any) -> int:
-    """Run a row whose opcode is below QUANTIZE."""
-    opcode = row[OPCODE]
-    if opcode == CONV_F32:
-        return conv_f32(u8, i32, f32, row)
-    if opcode == DEPTHWISE_F32:
-        return depthwise_f32(f32, row)
-    if opcode == ADD_F32:
-        return add_f32(f32, row)
-    if opcode == CLAMP_F32:
-        return clamp_f32(f32, row)
-    if opcode in (MAX_POOL_F32, AVERAGE_POOL_F32):
-        return pool_f32(f32, row, opcode == MAX_POOL_F32)
-    if opcode == SOFTMAX_F32:
-        return softmax_f32(f32, row)
-    if opcode == TRANSPOSE:
-        return transpose(u8, i32, row)
-    return INVALID
-
-
-@kernel
-def run_integer(u8: Any, i32: Any, f32: Any, row: Any) -> int:
-    """Run a row whose opcode is QUANTIZE or above."""
-    opcode = row[OPCODE]
-    if opcode == CONV_INT8:
-        return conv_int8(u8, i32, row)
-    if opcode == DEPTHWISE_INT8:
-        return depthwise_int8(u8, i32, f32, row)
-    if opcode == ADD_INT8:
-        return add_int8(u8, f32, row)
-    if opcode in (MAX_POOL_INT8, AVERAGE_POOL_INT8):
-        return pool_int8(u8, i32, f32, row, opcode == MAX_POOL_INT8)
-    if opcode == QUANTIZE:
-        return quantize(u8, f32, row)
-    if opcode == DEQUANTIZE:
-        return dequantize(u8, f32, row)
-    if opcode == REQUANTIZE:
-        return requantize(u8, f32, row)
-    return INVALID
-
-
-@kernel
 def run_steps(memory: Any, table: Any, row: Any, first: int, last: int) -> int:
-    """Run steps ``first`` up to, not including, ``last``.
+    """Run steps ``first`` up to, not including, ``last``; give -1, or the first step that is invalid.
 
     Parameters
     ----------
@@ -81,21 +39,56 @@ def run_steps(memory: Any, table: Any, row: Any, first: int, last: int) -> int:
         checked is what is run, even where a struck step writes over the table.
     first, last : int
         The caller sees to it that they lie in the table.
-
-    Returns
-    -------
-    int
-        -1, or the number of the first step that is invalid; nothing of that step was done.
     """
     u8, i32, f32 = memory
     for step in range(first, last):
         for column in range(row.size):
             row[column] = table[step, column]
-        is_float = row[OPCODE] < QUANTIZE
-        status = run_float(u8, i32, f32, row) if is_float else run_integer(u8, i32, f32, row)
+        opcode = row[OPCODE]
+        status = INVALID
+        if opcode == CONV_F32:
+            status = conv_f32(u8, i32, f32, row)
+        elif opcode == CONV_INT8:
+            status = conv_int8(u8, i32, row)
+        elif opcode == DEPTHWISE_F32:
+            status = depthwise_f32(f32, row)
+        elif opcode == DEPTHWISE_INT8:
+            status = depthwise_int8(u8, i32, f32, row)
+        elif opcode in (MAX_POOL_F32, AVERAGE_POOL_F32):
+            status = pool_f32(f32, row, opcode == MAX_POOL_F32)
+        elif opcode in (MAX_POOL_INT8, AVERAGE_POOL_INT8):
+            status = pool_int8(u8, i32, f32, row, opcode == MAX_POOL_INT8)
+        elif opcode in (ADD_F32, CLAMP_F32, SOFTMAX_F32):
+            status = pointwise_f32(f32, row, opcode)
+        elif opcode == TRANSPOSE:
+            status = transpose(u8, i32, row)
+        elif opcode in (QUANTIZE, DEQUANTIZE, REQUANTIZE, ADD_INT8):
+            status = pointwise_int8(u8, f32, row, opcode)
         if status != OK:
             return step
     return -1
+
+
+@kernel
+def pointwise_f32(f32: Any, row: Any, opcode: int) -> int:
+    """Run a float step that works value by value."""
+    if opcode == ADD_F32:
+        return add_f32(f32, row)
+    if opcode == CLAMP_F32:
+        return clamp_f32(f32, row)
+    return softmax_f32(f32, row)
+
+
+@kernel
+def pointwise_int8(u8: Any, f32: Any, row: Any, opcode: int) -> int:
+    """Run a step on bytes that works value by value."""
+    if opcode == QUANTIZE:
+        return quantize(u8, f32, row)
+    if opcode == DEQUANTIZE:
+        return dequantize(u8, f32, row)
+    if opcode == REQUANTIZE:
+        return requantize(u8, f32, row)
+    return add_int8(u8, f32, row)
 
 
 def warm() -> None:

@@ -32,13 +32,15 @@ def add_f32(f32: Any, row: Any) -> int:
         return INVALID
     if not fits(row[IN_B], 4 * period, 4, total):
         return INVALID
-    a, b, out = row[IN_A] // 4, row[IN_B] // 4, row[OUT] // 4
+    b = f32[row[IN_B] // 4 : row[IN_B] // 4 + period]
     low, high = f32_from_bits(row[LOW]), f32_from_bits(row[HIGH])
     for start in range(0, size, period):
+        a = f32[row[IN_A] // 4 + start : row[IN_A] // 4 + start + period]
+        out = f32[row[OUT] // 4 + start : row[OUT] // 4 + start + period]
         for i in range(period):
-            value = f32[a + start + i] + f32[b + i]
+            value = a[i] + b[i]
             value = low if value < low else value
-            f32[out + start + i] = high if value > high else value
+            out[i] = high if value > high else value
     return OK
 
 
@@ -49,12 +51,13 @@ def clamp_f32(f32: Any, row: Any) -> int:
     size = volume(row[IN_C], 1, 1, total)
     if not (fits(row[IN_A], 4 * size, 4, total) and fits(row[OUT], 4 * size, 4, total)):
         return INVALID
-    a, out = row[IN_A] // 4, row[OUT] // 4
+    a = f32[row[IN_A] // 4 : row[IN_A] // 4 + size]
+    out = f32[row[OUT] // 4 : row[OUT] // 4 + size]
     low, high = f32_from_bits(row[LOW]), f32_from_bits(row[HIGH])
     for i in range(size):
-        value = f32[a + i]
+        value = a[i]
         value = low if value < low else value
-        f32[out + i] = high if value > high else value
+        out[i] = high if value > high else value
     return OK
 
 

@@ -44,10 +44,11 @@ def quantize(u8: Any, f32: Any, row: Any) -> int:
     """Run a QUANTIZE row: floats to bytes, divided by one scale."""
     if not operands_fit(row, 4, 1, 1, u8.size):
         return INVALID
-    a, out = row[IN_A] // 4, row[OUT]
+    size = row[IN_C]
+    a, out = f32[row[IN_A] // 4 : row[IN_A] // 4 + size], u8[row[OUT] : row[OUT] + size]
     scale = f32[row[SCALES] // 4]
-    for i in range(row[IN_C]):
-        u8[out + i] = np.uint8(quantised(f32[a + i] / scale, row[ZERO_OUT], row[LOW], row[HIGH]) & 255)
+    for i in range(size):
+        out[i] = np.uint8(quantised(a[i] / scale, row[ZERO_OUT], row[LOW], row[HIGH]) & 255)
     return OK
 
 
@@ -56,11 +57,12 @@ def dequantize(u8: Any, f32: Any, row: Any) -> int:
     """Run a DEQUANTIZE row: bytes to floats, multiplied by one scale."""
     if not operands_fit(row, 1, 4, 1, u8.size):
         return INVALID
-    a, out = row[IN_A], row[OUT] // 4
+    size = row[IN_C]
+    a, out = u8[row[IN_A] : row[IN_A] + size], f32[row[OUT] // 4 : row[OUT] // 4 + size]
     scale = f32[row[SCALES] // 4]
     flip = 128 if row[SIGNED] & 1 else 0
-    for i in range(row[IN_C]):
-        f32[out + i] = real(u8[a + i], flip, row[ZERO_A]) * scale
+    for i in range(size):
+        out[i] = real(a[i], flip, row[ZERO_A]) * scale
     return OK
 
 
@@ -69,12 +71,13 @@ def requantize(u8: Any, f32: Any, row: Any) -> int:
     """Run a REQUANTIZE row: bytes of one scale to bytes of another."""
     if not operands_fit(row, 1, 1, 2, u8.size):
         return INVALID
-    a, out = row[IN_A], row[OUT]
+    size = row[IN_C]
+    a, out = u8[row[IN_A] : row[IN_A] + size], u8[row[OUT] : row[OUT] + size]
     scale_in, scale_out = f32[row[SCALES] // 4], f32[row[SCALES] // 4 + 1]
     flip = 128 if row[SIGNED] & 1 else 0
-    for i in range(row[IN_C]):
-        value = real(u8[a + i], flip, row[ZERO_A]) * scale_in / scale_out
-        u8[out + i] = np.uint8(quantised(value, row[ZERO_OUT], row[LOW], row[HIGH]) & 255)
+    for i in range(size):
+        value = real(a[i], flip, row[ZERO_A]) * scale_in / scale_out
+        out[i] = np.uint8(quantised(value, row[ZERO_OUT], row[LOW], row[HIGH]) & 255)
     return OK
 
 
@@ -87,14 +90,17 @@ def add_int8(u8: Any, f32: Any, row: Any) -> int:
         return INVALID
     if not fits(row[IN_B], period, 1, total):
         return INVALID
-    a, b, out, scales = row[IN_A], row[IN_B], row[OUT], row[SCALES] // 4
+    scales = row[SCALES] // 4
+    b = u8[row[IN_B] : row[IN_B] + period]
     scale_a, scale_b, scale_out = f32[scales], f32[scales + 1], f32[scales + 2]
     flip_a = 128 if row[SIGNED] & 1 else 0
     flip_b = 128 if row[SIGNED] & 2 else 0
     for start in range(0, row[IN_C], period):
+        a = u8[row[IN_A] + start : row[IN_A] + start + period]
+        out = u8[row[OUT] + start : row[OUT] + start + period]
         for i in range(period):
-            first = real(u8[a + start + i], flip_a, row[ZERO_A]) * scale_a
-            second = real(u8[b + i], flip_b, row[ZERO_B]) * scale_b
+            first = real(a[i], flip_a, row[ZERO_A]) * scale_a
+            second = real(b[i], flip_b, row[ZERO_B]) * scale_b
             value = (first + second) / scale_out
-            u8[out + start + i] = np.uint8(quantised(value, row[ZERO_OUT], row[LOW], row[HIGH]) & 255)
+            out[i] = np.uint8(quantised(value, row[ZERO_OUT], row[LOW], row[HIGH]) & 255)
     return OK

@@ -37,6 +37,7 @@ LOWEST = np.float32(-np.inf)
 def take_window(f32: Any, row: Any, y0: int, x0: int, out: int, largest: bool) -> int:
     """Fold a window into the floats from ``out``, as a maximum or a sum; give the pixels that it met."""
     channels = row[IN_C]
+    result = f32[out : out + channels]
     met = 0
     for ky in range(row[KERNEL_H]):
         y = y0 + ky * row[DILATION_H]
@@ -48,14 +49,14 @@ def take_window(f32: Any, row: Any, y0: int, x0: int, out: int, largest: bool) -
                 continue
             met += 1
             source = row[IN_A] // 4 + (y * row[IN_W] + x) * channels
+            values = f32[source : source + channels]
             if largest:
                 for c in range(channels):
-                    value = f32[source + c]
-                    kept = f32[out + c]
-                    f32[out + c] = value if value > kept or np.isnan(value) else kept
+                    value = values[c]
+                    result[c] = value if value > result[c] or np.isnan(value) else result[c]
             else:
                 for c in range(channels):
-                    f32[out + c] += f32[source + c]
+                    result[c] += values[c]
     return met
 
 
@@ -79,13 +80,14 @@ def pool_f32(f32: Any, row: Any, largest: bool) -> int:
     for y in range(row[OUT_H]):
         for x in range(row[OUT_W]):
             out = row[OUT] // 4 + (y * row[OUT_W] + x) * channels
+            result = f32[out : out + channels]
             for c in range(channels):
-                f32[out + c] = start
+                result[c] = start
             met = take_window(
                 f32, row, y * row[STRIDE_H] - row[PAD_TOP], x * row[STRIDE_W] - row[PAD_LEFT], out, largest
             )
             if not largest:
                 divisor = np.float32(row[KERNEL_H] * row[KERNEL_W] if row[COUNT] == 1 else met)
                 for c in range(channels):
-                    f32[out + c] = f32[out + c] / divisor
+                    result[c] = result[c] / divisor
     return OK

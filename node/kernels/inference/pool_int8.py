@@ -43,9 +43,9 @@ from node.kernels.inference.quantised import quantised, zeros_fit
 def take_window(u8: Any, i32: Any, row: Any, y0: int, x0: int, largest: bool) -> int:
     """Fold a window into the scratch, as a maximum or a sum of values; give the pixels that it met."""
     channels = row[IN_C]
-    sums = row[SCRATCH] // 4
-    flip = 128 if row[SIGNED] & 1 else 0
-    shift = flip + row[ZERO_A]
+    sums = i32[row[SCRATCH] // 4 : row[SCRATCH] // 4 + channels]
+    flip = np.uint8(128 if row[SIGNED] & 1 else 0)
+    shift = np.int32(flip + row[ZERO_A])
     met = 0
     for ky in range(row[KERNEL_H]):
         y = y0 + ky * row[DILATION_H]
@@ -57,12 +57,13 @@ def take_window(u8: Any, i32: Any, row: Any, y0: int, x0: int, largest: bool) ->
                 continue
             met += 1
             source = row[IN_A] + (y * row[IN_W] + x) * channels
-            for c in range(channels):
-                value = np.int32((u8[source + c] ^ flip) - shift)
-                if largest:
-                    i32[sums + c] = max(i32[sums + c], value)
-                else:
-                    i32[sums + c] += value
+            values = u8[source : source + channels]
+            if largest:
+                for c in range(channels):
+                    sums[c] = max(sums[c], np.int32(np.int32(values[c] ^ flip) - shift))
+            else:
+                for c in range(channels):
+                    sums[c] += np.int32(np.int32(values[c] ^ flip) - shift)
     return met
 
 
@@ -85,19 +86,21 @@ def pool_int8(u8: Any, i32: Any, f32: Any, row: Any, largest: bool) -> int:
     if not fits(row[SCALES], 8, 4, total) or not fits(row[SCRATCH], 4 * row[IN_C], 4, total):
         return INVALID
     channels = row[IN_C]
-    sums = row[SCRATCH] // 4
+    sums = i32[row[SCRATCH] // 4 : row[SCRATCH] // 4 + channels]
     scale_in, scale_out = f32[row[SCALES] // 4], f32[row[SCALES] // 4 + 1]
+    start = np.int32(-(1 << 30) if largest else 0)
     for y in range(row[OUT_H]):
         for x in range(row[OUT_W]):
-            out = row[OUT] + (y * row[OUT_W] + x) * channels
+            place = row[OUT] + (y * row[OUT_W] + x) * channels
+            out = u8[place : place + channels]
             for c in range(channels):
-                i32[sums + c] = -(1 << 30) if largest else 0
+                sums[c] = start
             met = take_window(
                 u8, i32, row, y * row[STRIDE_H] - row[PAD_TOP], x * row[STRIDE_W] - row[PAD_LEFT], largest
             )
             pixels = row[KERNEL_H] * row[KERNEL_W] if row[COUNT] == 1 else met
             divisor = np.float32(1 if largest else pixels)
             for c in range(channels):
-                value = np.float32(i32[sums + c]) / divisor * scale_in / scale_out
-                u8[out + c] = np.uint8(quantised(value, row[ZERO_OUT], row[LOW], row[HIGH]) & 255)
+                value = np.float32(sums[c]) / divisor * scale_in / scale_out
+                out[c] = np.uint8(quantised(value, row[ZERO_OUT], row[LOW], row[HIGH]) & 255)
     return OK

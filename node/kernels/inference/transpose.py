@@ -30,10 +30,12 @@ def transpose(u8: Any, i32: Any, row: Any) -> int:
     a, out = row[IN_A] // item, row[OUT] // item
     if item == 4:
         for x in range(width):
+            line = i32[out + x * height : out + (x + 1) * height]
             for y in range(height):
-                i32[out + x * height + y] = i32[a + y * width + x]
+                line[y] = i32[a + y * width + x]
     else:
         for x in range(width):
+            column = u8[out + x * height : out + (x + 1) * height]
             for y in range(height):
-                u8[out + x * height + y] = u8[a + y * width + x]
+                column[y] = u8[a + y * width + x]
     return OK
