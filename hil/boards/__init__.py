@@ -1,0 +1,1 @@
+"""The bench: boards by name, and how their ports are found."""
