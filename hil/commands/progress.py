@@ -49,6 +49,7 @@ class PlainLines:
         self._stream = stream
         self._clock = clock
         self._stage = ""
+        self._ended = False
         self._last_s = 0.0
         self._start = (0.0, 0)
 
@@ -59,9 +60,9 @@ class PlainLines:
         ended = event.total > 0 and event.done >= event.total
         if event.stage != self._stage:
             self._stage, self._start = event.stage, (now_s, event.done)
-        elif not ended and now_s - self._last_s < period_s:
+        elif self._ended or (not ended and now_s - self._last_s < period_s):
             return
-        self._last_s = now_s
+        self._ended, self._last_s = ended, now_s
         amount = f": {event.done}/{event.total}" if event.total else ""
         parts = [f"{event.stage}{amount}", self._rate(event, now_s), event.note]
         print("  ".join(part for part in parts if part), file=self._stream, flush=True)

@@ -37,6 +37,7 @@ def test_a_fast_stage_writes_two_lines() -> None:
     for done in range(1001):
         clock.now_s += 0.001
         lines(event(done))
+    lines(event(1000, note="once more"))
     assert stream.getvalue().splitlines() == ["tmr: 0/1000", "tmr: 1000/1000  1000/s"]
 
 
