@@ -136,6 +136,16 @@ class TrialRow(msgspec.Struct, frozen=True, kw_only=True, tag="trial", forbid_un
     detail: str
     timing: Timing | None
 
+    def by_strike(self) -> tuple[tuple[tuple[FaultRecord, ...], str], ...]:
+        """Give faults and outcome of each strike, the shared one first; of a trial without strikes, its outcome."""
+        if not self.strike_outcomes:
+            return ((self.faults, self.outcome),)
+        numbers = [int(strike.rpartition(":")[2]) for strike in self.strikes]
+        return tuple(
+            (tuple(fault for fault in self.faults if fault.strike == number), outcome)
+            for number, outcome in zip(numbers, self.strike_outcomes, strict=True)
+        )
+
 
 class AttemptRow(msgspec.Struct, frozen=True, kw_only=True, tag="attempt", forbid_unknown_fields=True):
     """An attempt that gave no outcome because the infrastructure failed; its trial is run again."""

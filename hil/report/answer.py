@@ -9,8 +9,8 @@ from hil.report.summary import Summary, TaskSummary
 
 PER_MILLION = (
     "A trial is one strike on the cells that all protections share, plus the strikes that a protection's own cells "
-    "(check bits, copies, checkpoints) and its longer run time earn. Rates are per million strikes on the shared "
-    "cells, so a protection pays for its size."
+    "(check bits, copies, checkpoints) and its longer run time earn; each strike is run by itself. Rates are per "
+    "million strikes on the shared cells, so a protection pays for its size."
 )
 
 

@@ -121,7 +121,7 @@ def map_strip(row: MapRow) -> Markup:
         if not struck:
             continue
         surely = clopper_pearson(failed, struck).low
-        words = f"bit {bit}: {failed} of {struck} trials failed ({share_text(failed / struck)})"
+        words = f"bit {bit}: {failed} of {struck} strikes failed ({share_text(failed / struck)})"
         attributes = {"x": percent(place * width), "width": percent(width), "y": 0, "height": _CELL_HEIGHT}
         shade = attributes | {"class": "heat", "fill-opacity": f"{0.06 + 0.94 * surely**0.6:.2f}" if failed else "0"}
         parts.append(element("rect", attributes | {"class": "struck"}))

@@ -14,6 +14,7 @@ from hil.report.costs import Costs, CostTally
 from hil.report.vulnerability import MapRow, VulnerabilityMap
 from hil.stats.counts import OutcomeCounts, PairedCounts
 from hil.stats.intervals import Estimate
+from hil.stats.strata import Stratum, events_per_shared_strike
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,14 +44,14 @@ class TaskSummary:
     outcomes : dict of Outcome to int
         Every outcome, also those that never happened.
     estimates : dict of str to Estimate
-        Probability per trial of each outcome by name, of ``failure`` (any that is a failure) and of ``sdc``
-        (both kinds); Clopper-Pearson at 95 %. Empty before the first trial.
+        Expected number per strike on the shared cells, added strikes included, of each outcome by name, of
+        ``failure`` (any that is a failure) and of ``sdc`` (both kinds), with 95 % limits (see
+        :func:`hil.stats.events_per_shared_strike`). Empty before the first trial.
     failures_per_day : Estimate or None
         Low rate times low probability up to high rate times high probability, for the struck shared bits; None
         without a rate.
     paired : PairedCounts or None
-        Failure probability minus that of ``none`` on the same strikes, over the trials in which neither was
-        struck in cells of its own.
+        Failures of the strikes on the shared cells, minus those of ``none`` under the same strikes.
     """
 
     record: TaskRecord
@@ -161,6 +162,7 @@ class _Tally:
         self.record = record
         self._rate = header.rate_per_bit_day
         self._trials: dict[int, _Trial] = {}
+        self._added: list[str] = []
         self._faults = 0
         self._costs = CostTally(inferences=header.inferences)
         self._map = VulnerabilityMap(header)
@@ -168,15 +170,17 @@ class _Tally:
     def add(self, row: TrialRow) -> None:
         if row.trial in self._trials:
             return
-        outcome = _outcome(row)
-        self._trials[row.trial] = _Trial(outcome, row.strikes)
+        strikes = [(faults, _outcome(row, name)) for faults, name in row.by_strike()]
+        self._trials[row.trial] = _Trial(_outcome(row, row.outcome), strikes[0][1])
+        self._added.extend(outcome.value for _, outcome in strikes[1:])
         self._faults += len(row.faults)
         self._costs.add(row)
-        self._map.add(row.faults, failed=outcome.is_failure)
+        for faults, outcome in strikes:
+            self._map.add(faults, failed=outcome.is_failure)
 
     def summary(self, baseline: _Tally | None) -> TaskSummary:
         counts = OutcomeCounts.of(trial.outcome.value for trial in self._trials.values())
-        estimates = _estimates(counts) if self._trials else {}
+        estimates = self._estimates() if self._trials else {}
         struck = [region for region in self.record.regions if region.struck]
         shared_bits = 8 * sum(region.size_bytes for region in struck if not region.own)
         return TaskSummary(
@@ -196,6 +200,23 @@ class _Tally:
             map_rows=self._map.rows(),
         )
 
+    def _estimates(self) -> dict[str, Estimate]:
+        shared = OutcomeCounts.of(trial.shared.value for trial in self._trials.values())
+        added = OutcomeCounts.of(self._added)
+        added_per_shared = max(0.0, self.record.mean_strikes - 1.0)
+
+        def estimate(*outcomes: Outcome) -> Estimate:
+            return events_per_shared_strike(
+                Stratum(events=sum(shared[outcome.value] for outcome in outcomes), strikes=shared.trials),
+                Stratum(events=sum(added[outcome.value] for outcome in outcomes), strikes=added.trials),
+                added_per_shared,
+            )
+
+        return {outcome.value: estimate(outcome) for outcome in Outcome} | {
+            "failure": estimate(*(outcome for outcome in Outcome if outcome.is_failure)),
+            "sdc": estimate(*(outcome for outcome in Outcome if outcome.is_sdc)),
+        }
+
     def _per_day(self, failure: Estimate | None, shared_bits: int) -> Estimate | None:
         if failure is None or self._rate is None or self.record.control == "null":
             return None
@@ -205,31 +226,24 @@ class _Tally:
     def _paired(self, baseline: _Tally | None) -> PairedCounts | None:
         if baseline is None or baseline is self:
             return None
+        if self.record.control == "null":  # nothing struck it: there is no pair
+            return None
         pairs = [
-            (trial.outcome.is_failure, other.outcome.is_failure)
+            (trial.shared.is_failure, other.shared.is_failure)
             for number, trial in self._trials.items()
-            if (other := baseline._trials.get(number)) and other.strikes == trial.strikes
+            if (other := baseline._trials.get(number))
         ]
         return PairedCounts.of(pairs) if pairs else None
 
 
 class _Trial(NamedTuple):
-    outcome: Outcome
-    strikes: tuple[str, ...]
+    outcome: Outcome  # the worst of all its strikes
+    shared: Outcome  # of the strike on the shared cells
 
 
-def _estimates(counts: OutcomeCounts) -> dict[str, Estimate]:
-    estimates = counts.estimates(outcome.value for outcome in Outcome)
-    estimates["failure"] = counts.estimate(*(outcome.value for outcome in Outcome if outcome.is_failure))
-    estimates["sdc"] = counts.estimate(*(outcome.value for outcome in Outcome if outcome.is_sdc))
-    return estimates
-
-
-def _outcome(row: TrialRow) -> Outcome:
+def _outcome(row: TrialRow, name: str) -> Outcome:
     try:
-        return Outcome(row.outcome)
+        return Outcome(name)
     except ValueError:
         known = ", ".join(outcome.value for outcome in Outcome)
-        raise DataError(
-            f"trial {row.trial} of {row.protection!r}: outcome {row.outcome!r} is none of {known}"
-        ) from None
+        raise DataError(f"trial {row.trial} of {row.protection!r}: outcome {name!r} is none of {known}") from None

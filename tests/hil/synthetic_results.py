@@ -42,7 +42,7 @@ CHECKPOINT = RegionRecord(
 
 
 def task(name: str, control: str = "", *, own: tuple[RegionRecord, ...] = (), **changes: object) -> TaskRecord:
-    """Give one protection's record; own cells raise its mean strikes in proportion."""
+    """Give one protection's record; own cells raise its mean strikes in proportion; null is not struck."""
     shared_bytes = sum(region.size_bytes for region in SHARED if region.struck)
     values = {
         "name": name,
@@ -50,7 +50,7 @@ def task(name: str, control: str = "", *, own: tuple[RegionRecord, ...] = (), **
         "task_id": f"task-{name}",
         "protection": json.dumps({"code": name}),
         "temperature_c": None,
-        "mean_strikes": 1.0 + sum(region.size_bytes for region in own) / shared_bytes,
+        "mean_strikes": 0.0 if control == "null" else 1.0 + sum(each.size_bytes for each in own) / shared_bytes,
         "regions": (*SHARED, *own),
     }
     return TaskRecord(**(values | changes))

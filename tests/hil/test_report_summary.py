@@ -5,13 +5,14 @@ from __future__ import annotations
 import random
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 from scipy import stats
 
 from firmware_bridge.errors import ConfigError, DataError
 from hil.campaign.outcome import Outcome
-from hil.campaign.record import AttemptRow
+from hil.campaign.record import AttemptRow, TrialRow
 from hil.campaign.store import ROWS_FILE
 from hil.report.costs import spread_of
 from hil.report.summary import Summary, summarise
@@ -91,7 +92,7 @@ def test_the_noise_floor_is_the_upper_limit_of_the_null_control(tmp_path: Path) 
 
 
 def test_failures_per_day_span_the_rate_and_the_interval(tmp_path: Path) -> None:
-    tasks = (task("none", "none"), task("hsiao_72_64", own=(CHECK,)), task("null", "null"))
+    tasks = (task("none", "none"), task("hsiao_72_64"), task("null", "null"))
     rows = [trial(record.name, number, "DUE" if number < 5 else "MASKED") for record in tasks for number in range(20)]
     rates = (1e-8, 1e-7, 5e-7)
     none, hsiao, null = _run(tmp_path, *rows, tasks=tasks, rate_per_bit_day=rates).tasks
@@ -116,18 +117,46 @@ def test_exposure_counts_the_struck_bits_of_both_kinds(tmp_path: Path) -> None:
     assert exposure.mean_strikes == pytest.approx(1 + (928 + 14848) / (7424 + 2048))
 
 
-def test_pairs_are_trials_with_the_same_strikes(tmp_path: Path) -> None:
+def test_pairs_are_strikes_on_the_shared_cells(tmp_path: Path) -> None:
+    """Trial 8 fails by a strike on check bits alone, which ``none`` has not: the pair is the shared strike."""
     tasks = (task("none", "none"), task("parity", own=(CHECK,)))
     rows = [trial("none", number, "SDC_CRITICAL" if number < 6 else "MASKED") for number in range(10)]
     rows += [trial("parity", number, "MASKED") for number in range(8)]
-    rows.append(trial("parity", 8, "DUE", strikes=("8:0", "8:99"), faults=(fault(), fault("check.weights", 3))))
+    rows.append(with_added(8))
     none, parity = _run(tmp_path, *rows, tasks=tasks).tasks
     assert none.paired is None
     assert parity.paired is not None
-    assert (parity.paired.trials, parity.paired.only_first, parity.paired.only_second) == (8, 0, 6)
+    assert (parity.paired.trials, parity.paired.only_first, parity.paired.only_second) == (9, 0, 6)
     difference = parity.paired.difference()
-    assert difference.best == pytest.approx(-6 / 8)
+    assert difference.best == pytest.approx(-6 / 9)
     assert parity.paired.p_value() == pytest.approx(stats.binomtest(0, 6).pvalue)
+
+
+def with_added(number: int) -> TrialRow:
+    faults = (fault(), msgspec.structs.replace(fault("check.weights", 3), strike=99))
+    row = trial("parity", number, "DUE", strikes=(f"{number}:0", f"{number}:99"), faults=faults)
+    return msgspec.structs.replace(row, strike_outcomes=("MASKED", "DUE"))
+
+
+def test_rates_add_up_shared_and_added_strikes(tmp_path: Path) -> None:
+    tasks = (task("none", "none"), task("parity", own=(CHECK,)))
+    rows = [trial("parity", number, "MASKED") for number in range(8)] + [with_added(8), with_added(9)]
+    _, parity = _run(tmp_path, *rows, tasks=tasks).tasks
+    added = 928 / (7424 + 2048)
+    shared = stats.binomtest(0, 10).proportion_ci(0.975, method="exact")
+    seen = stats.binomtest(2, 2).proportion_ci(0.975, method="exact")
+    assert parity.failures == 2
+    assert parity.failure is not None
+    assert parity.failure.best == pytest.approx(added)
+    assert parity.failure.low == pytest.approx(shared.low + added * seen.low)
+    assert parity.failure.high == pytest.approx(shared.high + added * seen.high)
+
+
+def test_the_map_blames_the_strike_that_failed(tmp_path: Path) -> None:
+    tasks = (task("none", "none"), task("parity", own=(CHECK,)))
+    _, parity = _run(tmp_path, with_added(8), tasks=tasks).tasks
+    failed = {row.region: sum(row.failed) for row in parity.map_rows}
+    assert failed == {"weights": 0, "check.weights": 1}
 
 
 def test_times_are_medians_over_trials_that_delivered_all(tmp_path: Path) -> None:

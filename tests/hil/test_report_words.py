@@ -183,7 +183,7 @@ def test_the_map_puts_the_most_significant_bit_first_and_leaves_the_unstruck_bla
     markup = map_strip(row)
     assert markup.count('class="struck"') == 2
     assert markup.index("20/20") < markup.index("0/5")
-    assert "bit 7: 20 of 20 trials failed (100.0 %)" in markup
+    assert "bit 7: 20 of 20 strikes failed (100.0 %)" in markup
 
 
 def test_the_timeline_shades_what_was_throttled() -> None:
