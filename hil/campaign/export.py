@@ -17,8 +17,9 @@ TRIAL_COLUMNS = ("protection", "trial", "strike", "faults", "outcome")
 def trials_csv(directory: Path, file: TextIO) -> None:
     """Write every trial of a run, ordered by protection as the campaign lists them, then by number.
 
-    A trial has one line for each of its strikes, or a single one with an empty strike if nothing struck. A fault
-    reads ``region:bit:kind@inference.step``; the faults of one strike are separated by spaces.
+    A trial is one line. Its strikes are separated by spaces, the one on the shared cells first; nothing stands there
+    if nothing struck. Its faults are in the order of the strikes; each reads ``strike/region:bit:kind@inference.step``
+    with the number of its strike.
 
     Parameters
     ----------
@@ -36,9 +37,8 @@ def trials_csv(directory: Path, file: TextIO) -> None:
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow(TRIAL_COLUMNS)
     for _, row in sorted(first.items()):
-        for number, strike in enumerate(row.strikes or ("",)):
-            faults = " ".join(fault_text(fault) for fault in row.faults if fault.strike == number)
-            writer.writerow((row.protection, row.trial, strike, faults, row.outcome))
+        faults = " ".join(fault_text(fault) for fault in row.faults)
+        writer.writerow((row.protection, row.trial, " ".join(row.strikes), faults, row.outcome))
 
 
 def _place(order: dict[str, int], protection: str, directory: Path) -> int:
@@ -48,11 +48,11 @@ def _place(order: dict[str, int], protection: str, directory: Path) -> int:
 
 
 def fault_text(fault: FaultRecord) -> str:
-    """Give a fault as ``region:bit:kind@inference.step``.
+    """Give a fault as ``strike/region:bit:kind@inference.step``.
 
     Examples
     --------
     >>> fault_text(FaultRecord("a", "weights", 9, 0, 2, 3, 0, 2))
-    'weights:9:flip@2.3'
+    '1/weights:9:flip@2.3'
     """
-    return f"{fault.region}:{fault.bit}:{FaultKind(fault.kind).name.lower()}@{fault.inference}.{fault.step}"
+    return f"{fault.strike}/{fault.region}:{fault.bit}:{FaultKind(fault.kind).name.lower()}@{fault.inference}.{fault.step}"

@@ -29,27 +29,20 @@ def exported(directory: Path, *rows: TrialRow, trials: int = 3) -> list[dict[str
     return list(csv.DictReader(io.StringIO(file.getvalue())))
 
 
-def test_each_strike_has_a_line_with_its_own_faults(tmp_path: Path) -> None:
+def test_a_trial_is_a_line_with_its_strikes_and_faults(tmp_path: Path) -> None:
     row = msgspec.structs.replace(
         trial("none", 1, "SDC_CRITICAL"),
-        strikes=("1:0", "1:1"),
-        faults=(hit(0, "weights", 9), hit(0, "weights", 10), hit(1, "check.weights", 3, kind=2)),
+        strikes=("1:0", "1:77"),
+        faults=(hit(0, "weights", 9), hit(0, "weights", 10), hit(77, "check.weights", 3, kind=2)),
     )
     assert exported(tmp_path, row) == [
         {
             "protection": "none",
             "trial": "1",
-            "strike": "1:0",
-            "faults": "weights:9:flip@1.2 weights:10:flip@1.2",
+            "strike": "1:0 1:77",
+            "faults": "0/weights:9:flip@1.2 0/weights:10:flip@1.2 77/check.weights:3:stuck_at_1@1.2",
             "outcome": "SDC_CRITICAL",
-        },
-        {
-            "protection": "none",
-            "trial": "1",
-            "strike": "1:1",
-            "faults": "check.weights:3:stuck_at_1@1.2",
-            "outcome": "SDC_CRITICAL",
-        },
+        }
     ]
 
 
