@@ -52,7 +52,7 @@ def fault_text(fault: FaultRecord) -> str:
 
     Examples
     --------
-    >>> fault_text(FaultRecord("a", "weights", 9, 0, 2, 3, 0, 2))
+    >>> fault_text(FaultRecord(1, "weights", 9, 0, 2, 3, 0, 2))
     '1/weights:9:flip@2.3'
     """
     return f"{fault.strike}/{fault.region}:{fault.bit}:{FaultKind(fault.kind).name.lower()}@{fault.inference}.{fault.step}"
