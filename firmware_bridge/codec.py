@@ -109,12 +109,15 @@ def decode(data: bytes) -> tuple[m.Message, int]:
 
 
 def catalogue() -> str:
-    """Every message with its number and wire fields, one a line; two ends must have the same."""
-    lines = []
-    for number in sorted(MESSAGE_TYPES):
-        cls = MESSAGE_TYPES[number]
-        lines.append(f"{number} {cls.__name__}: {describe_fields(cls)}")
-    return "\n".join(lines)
+    """Every message with its number and wire fields, then the values inside them, one a line.
+
+    Two ends must have the same.
+    """
+    lines = [f"{number} {cls.__name__}: {describe_fields(cls)}" for number, cls in sorted(MESSAGE_TYPES.items())]
+    parts: dict[str, str] = {}
+    for cls in MESSAGE_TYPES.values():
+        _describe_parts(cls, parts)
+    return "\n".join(lines + [f"{name}: {parts[name]}" for name in sorted(parts)])
 
 
 @cache
@@ -124,7 +127,7 @@ def catalogue_crc() -> int:
 
 
 def describe_fields(cls: type) -> str:
-    """The fields of a message or nested value as ``name type, name type``.
+    """The fields of a message or of a value inside one as ``name type, name type``.
 
     Examples
     --------
@@ -141,9 +144,20 @@ def _type_name(hint: Any) -> str:
         return wire
     if typing.get_origin(hint) is tuple:
         return f"list of {_type_name(typing.get_args(hint)[0])}"
-    if issubclass(hint, IntEnum):
-        return f"u8 ({', '.join(f'{member.value} {member.name}' for member in hint)})"
-    return f"[{describe_fields(hint)}]"
+    return str(hint.__name__)
+
+
+def _describe_parts(cls: type[Any], parts: dict[str, str]) -> None:
+    """Add the enums and nested values that ``cls`` uses to ``parts``."""
+    for hint in typing.get_type_hints(cls, include_extras=True).values():
+        inner = typing.get_args(hint)[0] if typing.get_origin(hint) is tuple else hint
+        if _wire_type(inner) is not None:
+            continue
+        if issubclass(inner, IntEnum):
+            parts[inner.__name__] = "u8: " + ", ".join(f"{member.value} {member.name}" for member in inner)
+        else:
+            parts[inner.__name__] = describe_fields(inner)
+            _describe_parts(inner, parts)
 
 
 def _wire_type(hint: Any) -> str | None:

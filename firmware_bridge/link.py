@@ -109,8 +109,8 @@ class Link:
     >>> host, node = Link("host"), Link("node")
     >>> host.send(b"ping")
     >>> for now_s in (0.0, 0.01):
-    ...     node.receive(host.to_transmit(now_s), now_s)
-    ...     host.receive(node.to_transmit(now_s), now_s)
+    ...     frames_at_node = node.receive(host.to_transmit(now_s), now_s)
+    ...     frames_at_host = host.receive(node.to_transmit(now_s), now_s)
     >>> node.received()
     [b'ping']
     """
@@ -267,25 +267,26 @@ class Link:
             return
         kind, version, nonce, catalogue, max_body = _SYNC.unpack(data)
         if self._is_host:
-            self._on_sync_answer(kind, nonce, now_s)
-            if kind == SyncKind.CONFIRM:
+            if kind == SyncKind.CONFIRM and nonce == self._nonce:
                 _check_peer(version, catalogue)
+                self._size.restrict(max_body)
+                self._on_confirmed()
+            elif kind == SyncKind.UNKNOWN and self._open and nonce == self._nonce & 0xFFFF:
+                self.restart()
+                self._sync_at_s = now_s
         elif kind == SyncKind.OPEN and nonce not in self._old_nonces:
+            self._size.restrict(max_body)
             self._accept_session(nonce)
         elif kind == SyncKind.PROBE and self._open and nonce == self._nonce:
             self._control.append(self._sync_frame(SyncKind.CONFIRM, nonce))
         else:
             self._say_unknown(nonce & 0xFFFF)
-        self._size.restrict(max_body)
 
-    def _on_sync_answer(self, kind: int, nonce: int, now_s: float) -> None:
-        if kind == SyncKind.CONFIRM and nonce == self._nonce and not self._open:
+    def _on_confirmed(self) -> None:
+        if not self._open:
             self._open = True
             self._sync_at_s = None
             self._stats.sessions += 1
-        elif kind == SyncKind.UNKNOWN and self._open and nonce == self._nonce & 0xFFFF:
-            self.restart()
-            self._sync_at_s = now_s
 
     def _accept_session(self, nonce: int) -> None:
         if not self._open or nonce != self._nonce:

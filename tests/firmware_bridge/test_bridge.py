@@ -209,14 +209,11 @@ def slow_scrub(seconds, progress_every_s=None):
     """A node that computes in another thread: its link lives while the reply is due."""
 
     def behaviour(node, message):
-        if not isinstance(message, m.Scrub):
-            return None
         end_s = time.monotonic() + seconds
-        while time.monotonic() < end_s:
+        while isinstance(message, m.Scrub) and time.monotonic() < end_s:
             if progress_every_s is not None:
                 node.send(m.Progress(stage="compiling", done=1, total=2))
             node.channel.poll(progress_every_s or 0.02)
-        return None
 
     return behaviour
 
