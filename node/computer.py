@@ -19,7 +19,7 @@ from firmware_bridge.errors import DataError, Refused
 from firmware_bridge.messages import Fault, FaultKind, Readback
 from node.arena import Arena
 from node.checkpoint import Checkpoint, CheckpointStore
-from node.ecc import CODES, DecodeReport, ProtectedRegion
+from node.ecc import CODES, DecodeReport, ProtectedRegion, Scrubber
 from node.interrupts import raise_interrupt
 from node.layout import layout_of
 from node.model.engine import Engine
@@ -84,6 +84,7 @@ class Computer:
         self.throttle = throttle or self._resources.enter_context(closing(Throttle()))
         self._load()
         self.guarded = self._guard()
+        self.scrubber = Scrubber(self.guarded, self.protection.scrub_period)
         self._pristine = self.arena.u8.copy()
         self._digest = zlib.crc32(self._pristine.data)
         self.checkpoints = self._open_checkpoints(storage)
@@ -211,9 +212,7 @@ class Computer:
 
     def scrub(self) -> DecodeReport:
         """Check and correct every guarded region once."""
-        report = DecodeReport(0, 0, 0)
-        for region in self.guarded:
-            report += region.correct()
+        report = self.scrubber.scrub()
         if self._stuck:
             self.assert_stuck()
         self.counters.corrected_words += report.corrected

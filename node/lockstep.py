@@ -113,7 +113,7 @@ class LockstepRun:
         protection = self._computer.protection
         if self._stopped:
             return
-        if protection.scrub_period and number % protection.scrub_period == 0:
+        if self._computer.scrubber.due(number):
             started_ns = time.perf_counter_ns()
             sound = self._correct()
             self._protect_ns += time.perf_counter_ns() - started_ns
