@@ -91,7 +91,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     findings = find(goals, contests)
     failed = [finding for finding in findings if finding.failed]
     unmeasured = sum(finding.ratio is None for finding in findings)
-    print(f"{len(findings)} goals: {len(failed)} missed, {unmeasured} cannot be measured here")
+    print(f"goals: {len(findings)}, missed: {len(failed)}, cannot be measured here: {unmeasured}")
     return 1 if failed else 0
 
 

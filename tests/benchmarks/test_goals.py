@@ -182,7 +182,7 @@ def test_the_exit_code_is_1_when_a_goal_is_missed(monkeypatch, capsys, measured,
     monkeypatch.setattr(command, "measure", lambda _: ratio)
     monkeypatch.setattr("benchmarks.bench_ecc.DATA_BYTES", 4096)
     assert command.main(["ecc"]) == code
-    assert f"1 goals: {code} missed" in capsys.readouterr().out
+    assert f"goals: 1, missed: {code}," in capsys.readouterr().out
 
 
 def test_an_unknown_group_is_a_usage_error(capsys):
