@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import pty
+import select
 
 import pytest
 
@@ -85,14 +86,20 @@ def test_without_a_terminal_plain_lines_go_to_standard_error(capsys: pytest.Capt
     assert captured.err == "tmr: 0/1000\n"
 
 
-def test_a_terminal_gets_a_bar_for_each_stage() -> None:
+def test_a_terminal_gets_a_bar_for_each_stage(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "120")
+    monkeypatch.setenv("TERM", "xterm")
     master, slave = pty.openpty()
+    os.set_blocking(master, False)
+    shown = ""
     with os.fdopen(slave, "w") as terminal:
         with shown_progress(terminal) as progress:
             progress(event(0, total=0, stage="compile"))
             progress(event(10))
             progress(event(1000, note="node restarted"))
-        shown = os.read(master, 65536).decode()
+        terminal.flush()
+        while select.select([master], [], [], 0.2)[0]:
+            shown += os.read(master, 65536).decode(errors="replace")
     os.close(master)
     assert "compile" in shown
     assert "1000/1000" in shown
