@@ -138,11 +138,10 @@ def run_child(descriptor: int, storage: Path, factory: ServiceFactory, prepare: 
 
     Notes
     -----
-    The first message sent is :class:`~firmware_bridge.messages.Done`: the computer is ready. Standard output
-    is joined to standard error, since only messages may come out of this process.
+    The first message sent is :class:`~firmware_bridge.messages.Done`: the computer is ready. Nothing but the
+    socket carries messages, so what is printed here is only ever a log.
     """
     die_with_parent()
-    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     with MessagePipe(socket.socket(fileno=descriptor)) as pipe:
         resident = Resident(factory, storage)
         if prepare is not None:

@@ -10,6 +10,7 @@ import pytest
 
 from firmware_bridge.bridge import Bridge
 from firmware_bridge.channel import Channel
+from firmware_bridge.errors import PortError
 from firmware_bridge.messages import Abnormal, AbnormalKind, BlobKind, Fault, FaultKind, Run, RunResult
 from firmware_bridge.transport import open_pty
 from node import __main__ as command
@@ -76,6 +77,23 @@ def test_a_listening_door_takes_a_free_port() -> None:
         assert door.reopens
     finally:
         door.close()
+
+
+def test_a_port_door_waits_for_its_port_to_come_back(tmp_path: Path) -> None:
+    link = tmp_path / "ttyUSB0"
+    with pytest.raises(PortError, match="ttyUSB0"):
+        door_of(f"serial://{link}")  # at the start a missing port is a mistake
+    door = None
+    for _ in range(2):
+        master, path = open_pty()
+        link.symlink_to(path)
+        door = door_of(f"serial://{link}") if door is None else door
+        with master:
+            line = door.open()
+            assert line is not None
+            line.close()
+        link.unlink()
+        assert door.open() is None
 
 
 def test_the_storage_follows_the_xdg_folders(monkeypatch: pytest.MonkeyPatch) -> None:

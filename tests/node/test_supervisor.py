@@ -338,14 +338,15 @@ def test_a_refused_setting_is_not_repeated(ready: Bench) -> None:
 
 def test_a_second_death_while_it_is_told_starts_over(ready: Bench) -> None:
     image = ready.load()
+    inputs = ready.load(b"inputs", BlobKind.INPUTS, first_id=600)
     ready.ask(run(1), 1)
     ready.runner.given.clear()
     ready.says(Ended(detail="exit status 1"))
     ready.says(Done())
     ready.says(Ended(detail="exit status 1"))
-    ready.says(Done())
-    ready.says(Done())
-    assert ready.runner.given == [image, image]
+    for _ in range(3):
+        ready.says(Done())
+    assert ready.runner.given == [image, image, inputs], "once more from the start, and each once"
     ready.replies()
     assert hello_of(ready, 2).state == "ready"
 
@@ -522,8 +523,20 @@ def test_crashes_of_answered_requests_are_no_storm(ready: Bench) -> None:
         ready.ask(run(number), 1 + number)
         ready.says(Ended(detail="signal 11 (SIGSEGV)"))
         ready.says(Done())
-    assert all(isinstance(reply, Abnormal) for reply, _ in ready.replies())
+    replies = ready.replies()
+    assert [request_id for _, request_id in replies] == list(range(1, 1 + 3 * MAX_FAILED_STARTS))
+    assert all(isinstance(reply, Abnormal) for reply, _ in replies)
     assert hello_of(ready, 1000).state == "ready"
+
+
+def test_deaths_between_answered_requests_are_no_storm(ready: Bench) -> None:
+    for number in range(3 * MAX_FAILED_STARTS):
+        ready.says(Ended(detail="signal 9 (SIGKILL)"))
+        ready.says(Done())
+        ready.ask(Scrub(), 1 + number)
+        ready.says(Done())
+    assert [reply for reply, _ in ready.replies()] == [Done()] * 3 * MAX_FAILED_STARTS
+    assert not [line for line in ready.log if "does not start" in line]
 
 
 def test_a_load_that_kills_the_computer_is_not_repeated(ready: Bench) -> None:
