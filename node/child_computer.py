@@ -17,7 +17,7 @@ from node.runners import Ended, Event
 LAST_WORDS = 20
 READ_BYTES = 1 << 16
 POLL_S = 0.005
-EXIT_GRACE_S = 2.0
+EXIT_GRACE_S = 0.5
 
 
 class ChildComputer:

@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 import time
+from dataclasses import fields
 from enum import IntEnum
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from firmware_bridge.messages import (
     Message,
     Reset,
     Run,
-    ScrubReport,
+    RunResult,
     SetTemperature,
     SetThrottleLimits,
     Telemetry,
@@ -125,8 +126,12 @@ def act(what: Act, run_id: int) -> Message:
         case Act.CHATTER:
             for _ in range(200):
                 print("x" * 1000)
-    # Any reply will do that carries the number of the run back.
-    return ScrubReport(words=run_id, corrected=run_id, detected=0, elapsed_us=0)
+    return result(run_id)
+
+
+def result(run_id: int) -> RunResult:
+    counts = dict.fromkeys([field.name for field in fields(RunResult)], 0)
+    return RunResult(**{**counts, "run_id": run_id, "inferences": (), "readbacks": ()})
 
 
 def main(arguments: list[str]) -> int:
@@ -139,6 +144,8 @@ def main(arguments: list[str]) -> int:
     from node.agent import run_child
 
     storage, descriptor = Path(arguments[1]), int(arguments[3])
+    if (storage / "held-back").exists():
+        (storage / "held-back").read_text()  # a fifo: waits for the test
     if (storage / "broken").exists():
         print("this computer is broken", file=sys.stderr)
         return 7

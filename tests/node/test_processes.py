@@ -438,3 +438,20 @@ def test_a_serial_port_that_vanishes_is_opened_again(tmp_path: Path) -> None:
         process.terminate()
         assert process.wait(LONG_S) == 0
         process.stderr.close()
+
+
+def test_a_terminal_of_its_own_serves_one_host_after_the_other(tmp_path: Path) -> None:
+    command = [*STANDIN, "serve", "pty:", str(tmp_path / "storage")]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, env=os.environ | {"PYTHONPATH": str(REPO)})
+    assert process.stderr is not None
+    try:
+        url = process.stderr.readline().decode().split()[-1]
+        agents = set()
+        for _ in range(2):
+            with Bridge(Channel(open_transport(url), "host")) as bridge:
+                agents.add(bridge.hello().agent_id)
+        assert len(agents) == 1
+    finally:
+        process.terminate()
+        assert process.wait(LONG_S) == 0
+        process.stderr.close()
