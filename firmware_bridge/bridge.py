@@ -21,6 +21,8 @@ CHUNK_BYTES = 4096
 CHUNKS_UNDER_WAY = 8
 SILENCE_S = 5.0
 REPLY_S = 180.0
+WATCHDOG_MARGIN_S = 30.0
+"""From a missed deadline to the word of the restarted computer."""
 
 R = TypeVar("R")
 Q = TypeVar("Q", bound=m.Request)
@@ -177,7 +179,11 @@ class Bridge:
         return status
 
     def configure(self, protection_json: str, deadline_ms: int = 60_000) -> None:
-        """Set the protection and the watchdog's deadline for one request."""
+        """Set the protection and the watchdog's deadline for one request.
+
+        Replies are waited for at least as long as the watchdog needs to notice that one does not come.
+        """
+        self._reply_s = max(self._reply_s, deadline_ms / 1000 + WATCHDOG_MARGIN_S)
         self._ask(m.Configure(protection=protection_json, deadline_ms=deadline_ms), m.Done)
 
     def inject(self, faults: Iterable[m.Fault]) -> tuple[m.Readback, ...]:

@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Self
 
 from .errors import LinkError, LinkLost
-from .link import Link, LinkStats, Role
+from .link import BATCH_BYTES, Link, LinkStats, Role
 from .transport import Transport
 
 _REOPEN_S = 0.2
@@ -177,9 +177,11 @@ class Channel:
                 self.heard_s = now_s
 
     def _push(self, now_s: float) -> None:
-        while True:
+        more = True
+        while more or self._pending:
             if not self._pending:
                 self._pending = self._link.to_transmit(now_s)
+                more = len(self._pending) >= BATCH_BYTES
                 if not self._pending:
                     return
             taken = self.transport.write_some(self._pending)

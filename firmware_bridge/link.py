@@ -39,14 +39,15 @@ APID_BULK = 0x111
 ACK_DELAY_S = 0.005
 ACK_EVERY = 16
 """An acknowledgement is sent :data:`ACK_DELAY_S` after a packet, or at once after this many."""
+BATCH_BYTES = 4096
+"""What :meth:`Link.to_transmit` gives at a time, but for the frame that crosses this line."""
 
-_APID_OF = {Stream.URGENT: APID_URGENT, Stream.BULK: APID_BULK}
-_STREAM_OF = {apid: stream for stream, apid in _APID_OF.items()}
+_STREAM_OF = {APID_URGENT: Stream.URGENT, APID_BULK: Stream.BULK}
+_APID_OF = (APID_URGENT, APID_BULK)
 _SYNC = struct.Struct(">BBIIH")
 _DATA = struct.Struct(">HH")
 _SYNC_REPEAT_S = 0.1
 _SYNC_REPEAT_LIMIT_S = 0.5
-_BATCH_BYTES = 4096
 _PACING_SLACK_S = 0.003
 _CLOCK_TICK_S = 1e-6
 _OLD_SESSIONS = 16
@@ -306,11 +307,11 @@ class Link:
     # ---- bytes out ---------------------------------------------------------------------------------------------
 
     def to_transmit(self, now_s: float) -> bytes:
-        """The bytes to put on the line now, at most a few kilobytes; call again until there are none."""
+        """The bytes to put on the line now; if they are :data:`BATCH_BYTES` or more, call again."""
         self._sender.expire(now_s)
         out = self._due_control(now_s)
         size = sum(map(len, out))
-        while self._open and size < _BATCH_BYTES and self._line_is_free(now_s, size):
+        while self._open and size < BATCH_BYTES and self._line_is_free(now_s, size):
             chosen = self._sender.transmit(now_s)
             if chosen is None:
                 break

@@ -84,7 +84,7 @@ class Sender:
         self._size = size
         self._round_trip = round_trip
         self._header_bytes = HEADER_BYTES + data_header_bytes
-        self._streams = {stream: _Outgoing() for stream in Stream}
+        self._streams = tuple(_Outgoing() for _ in Stream)
         self._next_transmission = 0
         self._order: dict[int, _Packet] = {}
         self._timer_s: float | None = None
@@ -107,12 +107,13 @@ class Sender:
     @property
     def unacknowledged(self) -> bool:
         """Whether anything waits to be sent or to be acknowledged."""
-        return any(out.messages or out.flight for out in self._streams.values())
+        return any(out.messages or out.flight for out in self._streams)
 
     @property
     def ready(self) -> bool:
         """Whether :meth:`transmit` has something to give."""
-        return any(self._may_repeat(out) or self._may_cut(out) for out in self._streams.values())
+        urgent, bulk = self._streams
+        return self._may_cut(bulk) or self._may_cut(urgent) or self._may_repeat(bulk) or self._may_repeat(urgent)
 
     def _may_cut(self, out: _Outgoing) -> bool:
         return bool(out.messages) and out.next < min(out.base + WINDOW, out.credit_end)
@@ -142,13 +143,13 @@ class Sender:
         return packet, packet.transmission
 
     def _choose(self) -> _Packet | None:
-        for stream, out in self._streams.items():
-            while self._may_repeat(out):
+        for stream, out in enumerate(self._streams):
+            while out.lost and self._may_repeat(out):
                 packet = out.lost.popleft()
                 if packet.count in out.flight:
                     return packet
-            if self._may_cut(out):
-                return self._cut(stream, out)
+            if out.messages and self._may_cut(out):
+                return self._cut(Stream(stream), out)
         return None
 
     def _cut(self, stream: Stream, out: _Outgoing) -> _Packet:
@@ -239,7 +240,7 @@ class Sender:
             return
         self._backoff = min(self._backoff * 2, 64)
         self._restart_timer(now_s)
-        flying = [packet for out in self._streams.values() for packet in out.flight.values()]
+        flying = [packet for out in self._streams for packet in out.flight.values()]
         if flying:
             oldest = min(flying, key=lambda packet: packet.transmission)
             out = self._streams[oldest.stream]
@@ -248,7 +249,7 @@ class Sender:
             if oldest not in out.lost:
                 out.lost.appendleft(oldest)
             return
-        for out in self._streams.values():
+        for out in self._streams:
             if out.messages:
                 out.credit_end = max(out.credit_end, out.next + 1)  # the answer tells the credit
 
@@ -265,7 +266,7 @@ class Receiver:
     """
 
     def __init__(self) -> None:
-        self._streams = {stream: _Incoming() for stream in Stream}
+        self._streams = tuple(_Incoming() for _ in Stream)
         self._newest_transmission: int | None = None
         self.inbox: list[bytes] = []
         self._inbox_bytes = 0
@@ -339,7 +340,7 @@ class Receiver:
         self.urgent_ack = False
         credit = 0 if self._inbox_bytes > INBOX_BYTES else WINDOW
         out = [self._newest_transmission.to_bytes(2, "big")]
-        for stream, incoming in self._streams.items():
+        for stream, incoming in enumerate(self._streams):
             bits = 0
             for count in incoming.held:
                 bits |= 1 << (count - incoming.next - 1)

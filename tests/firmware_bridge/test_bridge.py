@@ -232,6 +232,13 @@ def test_a_reply_that_never_comes_is_a_lost_node(node):
             bridge.scrub()
 
 
+def test_a_reply_is_waited_for_longer_than_the_watchdog_needs(node):
+    node._behaviour = slow_scrub(0.8)
+    with open_bridge(node.near, silence_s=0.2, reply_s=0.5) as bridge:
+        bridge.configure("{}", deadline_ms=5000)
+        assert bridge.scrub().words == 10
+
+
 def test_progress_counts_as_life(node):
     node._behaviour = slow_scrub(1.2, progress_every_s=0.1)
     seen = []
