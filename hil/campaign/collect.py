@@ -15,7 +15,7 @@ from hil.campaign.plan import Plan
 from hil.campaign.progress import ProgressEvent, ProgressSink
 from hil.campaign.record import HeatRow, LinkRow, Row, TrialRow
 from hil.campaign.session import Session
-from hil.campaign.store import Store, read_header
+from hil.campaign.store import HEADER_FILE, Store, read_header
 from hil.campaign.target import open_session
 from hil.campaign.task import Task
 from hil.campaign.task_runner import TaskRunner
@@ -43,8 +43,9 @@ def run_campaign(campaign: CampaignFile, *, out: Path, options: RunOptions, prog
     campaign = campaign.changed(target=options.target, trials=options.trials)
     progress(ProgressEvent(stage="compile", done=0, total=0))
     experiment = Experiment.of(campaign)
-    with Store(out, experiment.header()) as store:
+    if not (out / HEADER_FILE).exists():  # the copy comes first: a directory with a header can be resumed
         write_bundle(campaign, out)
+    with Store(out, experiment.header()) as store:
         collect(experiment, store, workers=options.workers, progress=progress)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import signal
 from collections.abc import Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from pathlib import Path
@@ -78,6 +79,8 @@ _worker: _Worker | None = None
 
 
 def _start(directory: Path, target: str) -> None:
+    # Ctrl-C reaches the whole process group; the parent alone answers it.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     global _worker  # noqa: PLW0603 - a pool's initialiser has no other place to leave what its tasks need
     experiment = Experiment.of(load_bundle(directory))
     session = open_session(target, silent)
