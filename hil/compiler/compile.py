@@ -77,6 +77,8 @@ def compile_model(path: str | PathLike[str], input_shapes: Mapping[str, Sequence
         if tensor.quantisation is not None:
             tensor = low.dequantise(name, tensor, tensor.quantisation)
         program.outputs.append((name, program.as_plain(name, tensor)))
+    if not program.drafts:
+        raise ModelError(f"{graph.source}: the model computes nothing: its outputs are its inputs, reshaped")
     return plan_image(program)
 
 

@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from firmware_bridge.errors import ModelError
 from hil.compiler.program import Buffer, Draft, Parameter, Program, Tensor
 from node.arena import ALIGNMENT_BYTES
 from node.model.image import Image, TensorSpec
@@ -31,8 +30,6 @@ def plan_image(program: Program) -> Image:
     at: dict[Buffer | Parameter, int] = {buffer: start + place for buffer, place in offsets.items()}
     at.update(places)
     rows = [_placed(draft, at).row() for draft in program.drafts]
-    if not rows:
-        raise ModelError(f"{program.name}: the model computes nothing: its outputs are its inputs or constants")
     activations = [
         TensorSpec(
             name=life.buffer.name,

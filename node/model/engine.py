@@ -36,7 +36,7 @@ class Engine:
         self._outputs = {spec.name: _view(arena, spec) for spec in image.outputs}
 
     def run(self) -> None:
-        """Run every step.
+        """Run every step on inputs written just before: later activations take over the memory of an input.
 
         Raises
         ------

@@ -1,0 +1,173 @@
+"""Model files that cannot be used: each says which file, which node, and what to do."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+
+from firmware_bridge.errors import ModelError
+from hil.compiler import compile_model
+from tests.onnx_models import Builder, model_of, small_cnn
+
+
+def save(model: onnx.ModelProto, path: Path) -> Path:
+    path.write_bytes(model.SerializeToString())
+    return path
+
+
+def refused(path: Path, *words: str, **options) -> str:
+    with pytest.raises(ModelError) as caught:
+        compile_model(path, **options)
+    text = str(caught.value)
+    for word in (path.name, *words):
+        assert word in text
+    assert caught.value.exit_code == 2
+    return text
+
+
+def test_unsupported_operator_is_named_with_node_output_and_file(tmp_path: Path) -> None:
+    b = Builder()
+    output = b.add("LSTM", "x", b.weights(1, 8, 3), b.weights(1, 8, 2), hidden_size=2)
+    text = refused(b.save(tmp_path / "m.onnx", (1, 4, 3), output), "LSTM", "LSTM_0", "lstm0", "not supported")
+    assert "Conv" in text
+
+
+def test_foreign_domain_is_named(tmp_path: Path) -> None:
+    node = onnx.helper.make_node("FusedThing", ["x"], ["y"], name="f", domain="com.example")
+    model = model_of([node], [], (1, 2), "y")
+    model.opset_import.append(onnx.helper.make_opsetid("com.example", 1))
+    refused(save(model, tmp_path / "m.onnx"), "com.example::FusedThing")
+
+
+def test_missing_file(tmp_path: Path) -> None:
+    refused(tmp_path / "nowhere.onnx", "no such file")
+
+
+@pytest.mark.parametrize("share", [0.0, 0.1, 0.3, 0.5, 0.8, 0.99])
+def test_file_cut_short(share: float, tmp_path: Path) -> None:
+    data = small_cnn(tmp_path / "whole.onnx").read_bytes()
+    path = tmp_path / "cut.onnx"
+    path.write_bytes(data[: int(len(data) * share)])
+    refused(path)
+
+
+@pytest.mark.parametrize("content", [b"not a model\n" * 50, b"\x00" * 100, bytes(range(256))])
+def test_file_of_another_kind(content: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "m.onnx"
+    path.write_bytes(content)
+    refused(path)
+
+
+def test_a_directory_is_no_model(tmp_path: Path) -> None:
+    refused(tmp_path)
+
+
+def test_missing_external_data(tmp_path: Path) -> None:
+    model = onnx.load(str(small_cnn(tmp_path / "m.onnx")))
+    path = tmp_path / "outside.onnx"
+    onnx.save(model, str(path), save_as_external_data=True, location="weights.bin", size_threshold=0)
+    compile_model(path)
+    (tmp_path / "weights.bin").unlink()
+    refused(path, "external data")
+
+
+def test_cycle(tmp_path: Path) -> None:
+    nodes = [
+        onnx.helper.make_node("Add", ["x", "b"], ["a"], name="first"),
+        onnx.helper.make_node("Relu", ["a"], ["b"], name="second"),
+    ]
+    refused(save(model_of(nodes, [], (1, 2), "b"), tmp_path / "m.onnx"), "first", "cycle")
+
+
+def test_value_that_nothing_gives(tmp_path: Path) -> None:
+    nodes = [onnx.helper.make_node("Add", ["x", "ghost"], ["y"], name="sum")]
+    refused(save(model_of(nodes, [], (1, 2), "y"), tmp_path / "m.onnx"), "sum", "ghost")
+
+
+def test_output_that_nothing_gives(tmp_path: Path) -> None:
+    nodes = [onnx.helper.make_node("Relu", ["x"], ["y"])]
+    refused(save(model_of(nodes, [], (1, 2), "z"), tmp_path / "m.onnx"), "'z'")
+
+
+def test_nodes_out_of_order_are_put_in_order(tmp_path: Path) -> None:
+    nodes = [onnx.helper.make_node("Relu", ["a"], ["y"]), onnx.helper.make_node("Add", ["x", "x"], ["a"])]
+    image = compile_model(save(model_of(nodes, [], (1, 2), "y"), tmp_path / "m.onnx"))
+    assert len(image.steps) == 1
+
+
+def test_open_shape_asks_for_input_shapes(tmp_path: Path) -> None:
+    b = Builder()
+    refused(b.save(tmp_path / "m.onnx", ("N", 3, "H", "W"), b.add("Relu", "x")), "'H'", "input_shapes")
+
+
+def test_input_shapes_that_do_not_fit(tmp_path: Path) -> None:
+    path = small_cnn(tmp_path / "m.onnx")
+    refused(path, "does not fit", input_shapes={"x": (1, 3, 8, 8)})
+    refused(path, "'y'", input_shapes={"y": (1, 1, 8, 8)})
+
+
+def test_batches_are_refused(tmp_path: Path) -> None:
+    b = Builder()
+    refused(b.save(tmp_path / "m.onnx", ("N", 4), b.add("Relu", "x")), "batch 1", input_shapes={"x": (3, 4)})
+
+
+def test_channels_that_do_not_fit(tmp_path: Path) -> None:
+    b = Builder()
+    nodes = [onnx.helper.make_node("Conv", ["x", "w"], ["y"], name="wrong")]
+    b.constant(np.zeros((4, 5, 3, 3), np.float32), "w")
+    refused(save(model_of(nodes, b.constants, (1, 3, 8, 8), "y"), tmp_path / "m.onnx"), "wrong")
+
+
+def test_matrix_that_does_not_fit(tmp_path: Path) -> None:
+    b = Builder()
+    nodes = [onnx.helper.make_node("MatMul", ["x", "w"], ["y"], name="wrong")]
+    b.constant(np.zeros((5, 3), np.float32), "w")
+    refused(save(model_of(nodes, b.constants, (1, 4), "y"), tmp_path / "m.onnx"))
+
+
+def test_window_larger_than_the_picture(tmp_path: Path) -> None:
+    b = Builder()
+    refused(b.save(tmp_path / "m.onnx", (1, 1, 3, 3), b.add("MaxPool", "x", kernel_shape=[5, 5])))
+
+
+CASES = {
+    "product of activations": lambda b: b.add("MatMul", "x", b.add("Relu", "x")),
+    "transposed input": lambda b: b.add("Gemm", "x", b.weights(2, 4), transA=1),
+    "three blocks": lambda b: b.add(
+        "Transpose", b.add("Reshape", "x", b.constant(np.array([2, 1, 2]))), perm=[2, 1, 0]
+    ),
+    "softmax over columns": lambda b: b.add("Softmax", "x", axis=0),
+    "matrix of another shape": lambda b: b.add("Reshape", "x", b.constant(np.array([3, -1]))),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_what_is_not_supported_of_supported_operators(case: str, tmp_path: Path) -> None:
+    b = Builder()
+    output = CASES[case](b)
+    path = b.save(tmp_path / "m.onnx", (2, 2) if case == "softmax over columns" else (1, 4), output)
+    if case == "three blocks":
+        assert compile_model(path).outputs[0].shape == (2, 1, 2)
+    else:
+        refused(path)
+
+
+def test_model_that_computes_nothing(tmp_path: Path) -> None:
+    b = Builder()
+    refused(b.save(tmp_path / "m.onnx", (1, 4), b.add("Identity", "x")), "computes nothing")
+
+
+def test_model_without_input(tmp_path: Path) -> None:
+    b = Builder()
+    model = model_of([onnx.helper.make_node("Relu", [b.weights(1, 4)], ["y"])], b.constants, (1, 4), "y")
+    del model.graph.input[:]
+    refused(save(model, tmp_path / "m.onnx"), "no input")
+
+
+def test_constant_output(tmp_path: Path) -> None:
+    b = Builder()
+    nodes = [onnx.helper.make_node("Relu", [b.weights(1, 4)], ["y"]), onnx.helper.make_node("Relu", ["x"], ["z"])]
+    refused(save(model_of(nodes, b.constants, (1, 4), "y"), tmp_path / "m.onnx"), "constant")

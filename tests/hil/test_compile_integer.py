@@ -1,0 +1,183 @@
+"""Quantised models: integers all the way, and the answers of onnxruntime."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
+
+from firmware_bridge.errors import ModelError
+from hil.compiler import compile_model
+from node.model.steps import Opcode
+from tests.onnx_models import Builder, engine_of, reference, run_image, small_cnn
+
+INTEGER = {
+    Opcode.CONV_INT8, Opcode.DEPTHWISE_INT8, Opcode.ADD_INT8, Opcode.MAX_POOL_INT8, Opcode.AVERAGE_POOL_INT8,
+    Opcode.REQUANTIZE, Opcode.QUANTIZE, Opcode.DEQUANTIZE, Opcode.TRANSPOSE,
+}  # fmt: skip
+
+
+class Samples(CalibrationDataReader):
+    def __init__(self, shape: tuple[int, ...]) -> None:
+        rng = np.random.default_rng(5)
+        self.left = [{"x": rng.normal(size=shape).astype(np.float32)} for _ in range(8)]
+
+    def get_next(self):
+        return self.left.pop() if self.left else None
+
+
+def quantise(source: Path, shape: tuple[int, ...], kinds: tuple[QuantType, QuantType], per_channel: bool) -> Path:
+    target = source.with_suffix(".int8.onnx")
+    quantize_static(
+        str(source), str(target), Samples(shape), quant_format=QuantFormat.QDQ, per_channel=per_channel,
+        activation_type=kinds[0], weight_type=kinds[1],
+    )  # fmt: skip
+    return target
+
+
+def quantum(path: Path) -> float:
+    """Size of one step of the quantised output."""
+    import onnx
+
+    model = onnx.load(str(path))
+    scales = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
+    final = next(node for node in model.graph.node if model.graph.output[0].name in node.output)
+    return float(scales[final.input[1]]) if final.op_type == "DequantizeLinear" else 0.0
+
+
+def check(path: Path, shape: tuple[int, ...]) -> list[int]:
+    """At most one quantum apart and the same winner; give the opcodes."""
+    image = compile_model(path)
+    rng = np.random.default_rng(1)
+    step = quantum(path)
+    assert step > 0
+    for _ in range(5):
+        inputs = {"x": rng.normal(size=shape).astype(np.float32)}
+        want = reference(path, inputs)
+        for name, got in run_image(image, inputs).items():
+            assert np.abs(got - want[name]).max() <= step * 1.001
+            assert got.argmax() == want[name].argmax()
+    return [int(row[0]) for row in image.steps]
+
+
+SIGNED = (QuantType.QInt8, QuantType.QInt8)
+MIXED = (QuantType.QUInt8, QuantType.QInt8)
+
+
+@pytest.mark.parametrize("kinds", [SIGNED, MIXED], ids=["int8", "uint8 activations"])
+@pytest.mark.parametrize("per_channel", [True, False])
+def test_small_cnn_computes_in_integers(kinds: tuple, per_channel: bool, tmp_path: Path) -> None:
+    path = quantise(small_cnn(tmp_path / "m.onnx"), (1, 1, 8, 8), kinds, per_channel)
+    opcodes = check(path, (1, 1, 8, 8))
+    assert set(opcodes) <= INTEGER
+    assert opcodes.count(Opcode.QUANTIZE) == 1
+    assert opcodes.count(Opcode.DEQUANTIZE) == 1
+
+
+def test_weights_with_a_wide_zero_point_are_refused(tmp_path: Path) -> None:
+    kinds = (QuantType.QUInt8, QuantType.QUInt8)
+    path = quantise(small_cnn(tmp_path / "m.onnx"), (1, 1, 8, 8), kinds, False)
+    with pytest.raises(ModelError, match="symmetrically"):
+        compile_model(path)
+
+
+def depthwise_residual(path: Path) -> Path:
+    b = Builder(3)
+    h = b.add("Relu", b.add("Conv", "x", b.weights(6, 3, 3, 3), b.weights(6), pads=[1, 1, 1, 1], strides=[2, 2]))
+    d = b.add("Conv", h, b.weights(6, 1, 3, 3), b.weights(6), group=6, pads=[1, 1, 1, 1])
+    h = b.add("Clip", b.add("Add", d, h), b.constant(np.float32(0)), b.constant(np.float32(6)))
+    h = b.add("AveragePool", h, kernel_shape=[2, 2], strides=[2, 2])
+    h = b.add("Flatten", b.add("Conv", h, b.weights(8, 3, 1, 1), group=2))
+    return b.save(path, (1, 3, 12, 12), b.add("Gemm", h, b.weights(5, 72), b.weights(5), transB=1))
+
+
+def test_depthwise_residual_net_computes_in_integers(tmp_path: Path) -> None:
+    path = quantise(depthwise_residual(tmp_path / "m.onnx"), (1, 3, 12, 12), SIGNED, True)
+    opcodes = check(path, (1, 3, 12, 12))
+    assert set(opcodes) <= INTEGER
+    for opcode in (Opcode.DEPTHWISE_INT8, Opcode.ADD_INT8, Opcode.AVERAGE_POOL_INT8):
+        assert opcode in opcodes
+
+
+def test_weights_lie_in_memory_as_int8_and_biases_as_int32(tmp_path: Path) -> None:
+    path = quantise(small_cnn(tmp_path / "m.onnx"), (1, 1, 8, 8), SIGNED, True)
+    image = compile_model(path)
+    kinds = {spec.name: spec.dtype for spec in image.tensors}
+    assert sorted(kind for name, kind in kinds.items() if "multiplier" in name) == 3 * ["float32"]
+    assert sum(kind == "int8" for kind in kinds.values()) == 3
+    assert sum(kind == "int32" for kind in kinds.values()) == 3
+    large = max(image.tensors, key=lambda spec: spec.size_bytes)
+    assert large.dtype == "int8"
+
+
+def test_a_flip_in_an_int8_weight_moves_one_channel_by_whole_products(tmp_path: Path) -> None:
+    image = compile_model(quantise(small_cnn(tmp_path / "m.onnx"), (1, 1, 8, 8), SIGNED, True))
+    engine, arena = engine_of(image)
+    x = np.random.default_rng(1).normal(size=(1, 1, 8, 8)).astype(np.float32)
+    engine.write_input("x", x)
+    engine.run()
+    (golden,) = engine.read_outputs().values()
+    last = [spec for spec in image.tensors if spec.dtype == "int8"][-1]
+    channel = 4
+    for k in range(last.shape[1]):
+        arena.u8[last.offset + 16 * k + channel] ^= 0x40
+    engine.write_input("x", x)
+    engine.run()
+    (struck,) = engine.read_outputs().values()
+    assert np.flatnonzero(struck[0] != golden[0]).tolist() == [channel]
+
+
+def quantised_by_hand(middle: str, path: Path) -> Path:
+    """x, quantised, through one operator, quantised with other numbers."""
+    b = Builder(1)
+    scale, zero = b.constant(np.float32(0.02)), b.constant(np.int8(3))
+    other, other_zero = b.constant(np.float32(0.03)), b.constant(np.uint8(100))
+    h = b.add("DequantizeLinear", b.add("QuantizeLinear", "x", scale, zero), scale, zero)
+    h = {
+        "relu": lambda: b.add("Relu", h),
+        "max": lambda: b.add("MaxPool", h, kernel_shape=[2, 2]),
+        "softmax": lambda: b.add("Softmax", h, axis=-1),
+        "reshape": lambda: b.add("Flatten", h),
+        "twice": lambda: b.add("Add", h, h),
+        "nothing": lambda: h,
+    }[middle]()
+    h = b.add("DequantizeLinear", b.add("QuantizeLinear", h, other, other_zero), other, other_zero)
+    return b.save(path, (1, 2, 6, 6), h)
+
+
+@pytest.mark.parametrize("middle", ["relu", "max", "softmax", "reshape", "twice", "nothing"])
+def test_single_operators_between_scales(middle: str, tmp_path: Path) -> None:
+    path = quantised_by_hand(middle, tmp_path / "m.onnx")
+    image = compile_model(path)
+    opcodes = {int(row[0]) for row in image.steps}
+    assert (opcodes <= INTEGER) == (middle != "softmax")
+    inputs = {"x": np.random.default_rng(2).normal(size=(1, 2, 6, 6)).astype(np.float32)}
+    for name, want in reference(path, inputs).items():
+        assert np.abs(run_image(image, inputs)[name] - want).max() <= 0.03001
+
+
+def test_quantised_output_can_be_read_as_integers(tmp_path: Path) -> None:
+    import onnx
+
+    path = quantised_by_hand("relu", tmp_path / "m.onnx")
+    model = onnx.load(str(path))
+    integers = model.graph.node[-1].input[0]
+    del model.graph.node[-1]
+    model.graph.output[0].name = integers
+    model.graph.output[0].type.tensor_type.elem_type = onnx.TensorProto.UINT8
+    onnx.save(model, str(path))
+    inputs = {"x": np.random.default_rng(2).normal(size=(1, 2, 6, 6)).astype(np.float32)}
+    got = run_image(compile_model(path), inputs)[integers]
+    assert got.dtype == np.uint8
+    np.testing.assert_array_equal(got, reference(path, inputs)[integers])
+
+
+def test_activations_quantised_per_channel_are_refused(tmp_path: Path) -> None:
+    b = Builder()
+    scale = b.constant(np.ones(2, np.float32))
+    zero = b.constant(np.zeros(2, np.int8))
+    path = b.save(tmp_path / "m.onnx", (1, 2, 3, 3), b.add("QuantizeLinear", "x", scale, zero, axis=1))
+    with pytest.raises(ModelError, match="per tensor"):
+        compile_model(path)

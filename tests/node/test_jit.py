@@ -1,0 +1,122 @@
+"""The door to numba: intrinsics against their twins, and the cache that knows its sources."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from node import jit
+from tests.naive.inference import fma_f32 as naive_fma
+
+floats = st.floats(width=32, allow_nan=True, allow_infinity=True)
+
+
+@jit.kernel
+def fma(a, b, c):
+    return jit.fma_f32(a, b, c)
+
+
+@jit.kernel
+def popcount(word):
+    return jit.popcount_u64(word)
+
+
+@jit.kernel
+def from_bits(bits):
+    return jit.f32_from_bits(bits)
+
+
+@jit.kernel
+def quotient(a, b):
+    return a / b
+
+
+@given(floats, floats, floats)
+@settings(max_examples=500, deadline=None)
+def test_fma_rounds_once(a: float, b: float, c: float) -> None:
+    a, b, c = np.float32(a), np.float32(b), np.float32(c)
+    with np.errstate(all="ignore"):
+        want = naive_fma(a, b, c)
+    got = np.float32(fma(a, b, c))
+    assert np.isnan(got) if np.isnan(want) else got.tobytes() == want.tobytes()
+
+
+def test_fma_differs_from_two_roundings() -> None:
+    a = np.float32(1 + 2**-12)
+    assert fma(a, a, -np.float32(a * a)) == np.float32(2**-24)
+
+
+@given(st.integers(0, 2**64 - 1))
+@settings(deadline=None)
+def test_popcount(word: int) -> None:
+    assert popcount(np.uint64(word)) == word.bit_count()
+
+
+@given(st.integers(-(2**63), 2**63 - 1))
+@settings(deadline=None)
+def test_float_from_its_bits(bits: int) -> None:
+    want = np.uint32(bits & 0xFFFFFFFF).view(np.float32)
+    got = np.float32(from_bits(np.int64(bits)))
+    assert np.isnan(got) if np.isnan(want) else got.tobytes() == want.tobytes()
+
+
+def test_division_by_zero_gives_what_numpy_gives() -> None:
+    assert quotient(np.float32(1), np.float32(0)) == np.inf
+    assert np.isnan(quotient(np.float32(0), np.float32(0)))
+
+
+def test_hash_changes_with_any_kernel_source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    copy = tmp_path / "node"
+    shutil.copytree(jit.HERE / "kernels", copy / "kernels", ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setattr(jit, "HERE", copy)
+    before = jit.source_hash()
+    assert jit.source_hash() == before
+    leaf = copy / "kernels" / "inference" / "gather.py"
+    leaf.write_text(leaf.read_text() + "\n")
+    assert jit.source_hash() != before
+
+
+def test_cache_folder_can_be_chosen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path / "given"))
+    assert jit.choose_cache_directory() == tmp_path / "given" / jit.source_hash()
+    monkeypatch.delenv("NUMBA_CACHE_DIR")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
+    assert jit.choose_cache_directory() == tmp_path / "xdg" / "flightnode" / jit.source_hash()
+
+
+def test_a_folder_that_cannot_be_made_is_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    blocked = tmp_path / "file"
+    blocked.write_text("no folder can be made below a file")
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(blocked))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert jit.choose_cache_directory().parent == tmp_path / "flightnode"
+    monkeypatch.setenv("XDG_CACHE_HOME", str(blocked))
+    monkeypatch.setattr(jit.tempfile, "gettempdir", lambda: str(blocked))
+    with pytest.raises(OSError, match="NUMBA_CACHE_DIR"):
+        jit.choose_cache_directory()
+
+
+def test_warm_up_reports_each_module_and_a_second_process_loads_what_the_first_compiled() -> None:
+    seen: list[str] = []
+    report = jit.warm_up(lambda name, seconds: seen.append(name))
+    assert "node.kernels.inference" in seen
+    assert report.kernels > 20
+    assert report.directory.is_dir()
+    code = "from node import jit; r = jit.warm_up(); print(r.compiled, r.loaded > 0)"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=jit.HERE.parent,
+        env=os.environ | {"PYTHONPATH": str(jit.HERE.parent)},
+    )
+    assert done.stdout.split() == ["0", "True"]

@@ -1,0 +1,139 @@
+"""Step rows as a strike leaves them: a result or a refusal, never a touch outside the arena, never an endless loop."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from node.kernels.inference import bounds, columns, dispatch, pointwise_f32
+from node.model.steps import COLUMNS, STEP_WORDS, Opcode, Step, float_bits
+
+SIZE = 4096
+GUARD = 4096
+
+
+def struck(row: np.ndarray, seed: int = 0) -> int:
+    """Run one row on a small arena between two guards; give the status after checking the guards."""
+    raw = np.random.default_rng(seed).integers(0, 256, SIZE + 2 * GUARD, dtype=np.uint8)
+    before = raw.copy()
+    u8 = raw[GUARD : GUARD + SIZE]
+    memory = (u8, u8.view(np.int32), u8.view(np.float32))
+    status = dispatch.run_steps(memory, row.reshape(1, -1), np.zeros(STEP_WORDS, np.int64), 0, 1)
+    np.testing.assert_array_equal(raw[:GUARD], before[:GUARD])
+    np.testing.assert_array_equal(raw[GUARD + SIZE :], before[GUARD + SIZE :])
+    if status >= 0:
+        np.testing.assert_array_equal(raw, before)
+    return int(status)
+
+
+def valid_row(opcode: Opcode) -> Step:
+    """A row that runs, close to the end of the arena so that small changes overshoot it."""
+    step = Step(opcode=opcode, in_a=0, in_b=256, out=512, weights=1024, bias=3328, scales=3456, scratch=SIZE - 600)
+    step = replace(step, high=float_bits(6.0) if opcode < Opcode.QUANTIZE else 127)
+    if opcode in (Opcode.CONV_F32, Opcode.CONV_INT8):
+        return replace(step, in_w=2, in_c=2, out_w=2, out_c=3, scratch=SIZE - 4 * (8 * 2 + 128))
+    if opcode in (Opcode.ADD_F32, Opcode.ADD_INT8):
+        return replace(step, in_c=8, count=4)
+    if opcode == Opcode.TRANSPOSE:
+        return replace(step, in_h=3, in_w=4, count=4)
+    if opcode in (Opcode.SOFTMAX_F32, Opcode.CLAMP_F32, Opcode.QUANTIZE, Opcode.DEQUANTIZE, Opcode.REQUANTIZE):
+        return replace(step, in_c=8)
+    return replace(step, in_h=3, in_w=3, in_c=4, out_h=2, out_w=2, out_c=4, kernel_h=2, kernel_w=2)
+
+
+@pytest.mark.parametrize("opcode", list(Opcode))
+def test_the_rows_that_are_struck_below_are_valid(opcode: Opcode) -> None:
+    assert struck(valid_row(opcode).row()) == -1
+
+
+@pytest.mark.parametrize("opcode", list(Opcode))
+def test_every_single_bit_of_a_row_may_flip(opcode: Opcode) -> None:
+    row = valid_row(opcode).row()
+    refused = 0
+    for column in range(len(COLUMNS)):
+        for bit in range(64):
+            changed = row.copy()
+            changed[column] ^= np.int64(np.uint64(1 << bit).astype(np.int64))
+            refused += struck(changed, bit) == 0
+    assert refused > 200
+
+
+small = st.integers(-2, 20)
+near = st.integers(SIZE - 700, SIZE + 8)
+wild = st.one_of(small, near, st.integers(-(2**63), 2**63 - 1), st.sampled_from([2**20, 2**31, 2**32, 2**62]))
+
+
+@given(
+    opcode=st.sampled_from(list(Opcode)),
+    values=st.lists(wild, min_size=STEP_WORDS - 1, max_size=STEP_WORDS - 1),
+    kept=st.integers(0, 2**31 - 1),
+)
+@settings(max_examples=500, deadline=None)
+def test_rows_of_wild_numbers(opcode: Opcode, values: list[int], kept: int) -> None:
+    row = valid_row(opcode).row()
+    for column, value in enumerate(values, start=1):
+        if not kept >> column & 1:
+            row[column] = value
+    assert struck(row) in (-1, 0)
+
+
+@given(st.lists(st.integers(-(2**63), 2**63 - 1), min_size=STEP_WORDS, max_size=STEP_WORDS))
+@settings(max_examples=300, deadline=None)
+def test_rows_of_any_numbers(values: list[int]) -> None:
+    assert struck(np.array(values, np.int64)) in (-1, 0)
+
+
+@pytest.mark.parametrize("opcode", [0, 17, -1, 2**40])
+def test_unknown_operator_is_refused(opcode: int) -> None:
+    assert struck(replace(valid_row(Opcode.CLAMP_F32), opcode=opcode).row()) == 0
+
+
+@pytest.mark.parametrize("opcode", [Opcode.CONV_F32, Opcode.MAX_POOL_F32, Opcode.AVERAGE_POOL_INT8])
+def test_work_without_end_is_refused(opcode: Opcode) -> None:
+    step = replace(valid_row(opcode), kernel_h=2**20, dilation_h=2**20, pad_top=2**19)
+    assert struck(step.row()) == 0
+
+
+def test_a_step_that_writes_over_the_table_still_runs_as_it_was_checked() -> None:
+    raw = np.zeros(SIZE, np.uint8)
+    table = raw[: 8 * STEP_WORDS].view(np.int64).reshape(1, -1)
+    table[0] = Step(opcode=Opcode.CLAMP_F32, in_a=1024, out=0, in_c=64, high=float_bits(np.inf)).row()
+    memory = (raw, raw.view(np.int32), raw.view(np.float32))
+    assert dispatch.run_steps(memory, table, np.zeros(STEP_WORDS, np.int64), 0, 1) == -1
+    assert not raw[: 8 * STEP_WORDS].any()
+
+
+def test_kernels_know_the_columns_and_opcodes_of_the_table() -> None:
+    for index, name in enumerate(COLUMNS):
+        assert getattr(columns, name.upper()) == index
+    for opcode in Opcode:
+        assert getattr(dispatch, opcode.name) == opcode
+    assert len(COLUMNS) <= STEP_WORDS
+
+
+def test_rows_can_be_read_back() -> None:
+    step = valid_row(Opcode.CONV_INT8)
+    assert Step.from_row(step.row()) == step
+
+
+@given(st.lists(st.one_of(st.integers(-3, 5000), st.integers(-(2**63), 2**63 - 1)), min_size=3, max_size=3))
+def test_volume_is_the_product_or_refused(factors: list[int]) -> None:
+    product = factors[0] * factors[1] * factors[2]
+    allowed = all(1 <= factor <= bounds.LARGEST_DIMENSION for factor in factors) and product <= 10**6
+    assert bounds.volume(*factors, 10**6) == (product if allowed else -1)
+
+
+@given(st.integers(-(2**63), 2**63 - 1), st.integers(-5, 5000), st.sampled_from([1, 4]))
+def test_fits_is_the_plain_question(offset: int, size: int, alignment: int) -> None:
+    expected = offset % alignment == 0 and offset >= 0 and size >= 0 and offset + size <= SIZE
+    assert bounds.fits(offset, size, alignment, SIZE) == expected
+
+
+def test_min_zero_keeps_nan() -> None:
+    assert pointwise_f32.min_zero(np.float32(2.0)) == 0.0
+    assert pointwise_f32.min_zero(np.float32(-2.0)) == -2.0
+    assert np.isnan(pointwise_f32.min_zero(np.float32(np.nan)))
