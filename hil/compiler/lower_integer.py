@@ -11,6 +11,7 @@ from hil.compiler.graph import Array, Node
 from hil.compiler.lower_float import (
     TILE_FLOATS,
     check_channels,
+    in_memory_order,
     matrix_rows,
     packed_groups,
     packed_vector,
@@ -70,6 +71,8 @@ def integer_limits(step: Step, kind: Quantisation, clamp: tuple[float, float] = 
 def lower_integer(low: Lowering, node: Node) -> bool:
     """Lower an operator between DequantizeLinear and QuantizeLinear in integers; False when it is none such."""
     lower = INTEGER_OPERATORS.get(node.op)
+    if node.op == "Add" and low.is_constant(node.input(0)):
+        node = replace(node, inputs=(node.input(1), node.input(0)))
     source = low.values.get(node.input(0))
     if lower is None or source is None or source.quantisation is None:
         return False
@@ -178,21 +181,42 @@ def integer_sums(
 
 def _lower_add(low: Lowering, node: Node, source: Tensor, kind: Quantisation) -> bool:
     result = low.quantised_result(node.outputs[0])
-    other = low.values.get(node.input(1))
-    if result is None or other is None or other.quantisation is None or other.shape != source.shape:
+    second = _second_term(low, node, source)
+    if result is None or second is None:
         return False
-    other_kind = other.quantisation
-    other = low.same_order(node, other, source)
+    other, other_kind, period = second
     clamp, name = low.activation(node.outputs[0])
     step = integer_limits(Step(opcode=Opcode.ADD_INT8, in_c=source.buffer.count), result, clamp)
     signed = step.signed | int(kind.signed) | 2 * int(other_kind.signed)
-    step = replace(step, zero_a=kind.zero, zero_b=other_kind.zero, signed=signed, count=other.buffer.count)
-    scales = low.scales(node, [kind.scale, other_kind.scale, result.scale])
+    step = replace(step, zero_a=kind.zero, zero_b=other_kind.zero, signed=signed, count=period)
+    given = {"scales": low.scales(node, [kind.scale, other_kind.scale, result.scale])}
+    reads = {"in_a": source.buffer}
+    if isinstance(other, Parameter):
+        given["in_b"] = other
+    else:
+        reads["in_b"] = other
     out = replace(source, buffer=Buffer(name, result.dtype, source.buffer.count), quantisation=result)
-    reads = {"in_a": source.buffer, "in_b": other.buffer}
-    low.program.emit(Draft(node.name, step, reads, {"scales": scales}, out.buffer))
+    low.program.emit(Draft(node.name, step, reads, given, out.buffer))
     low.values[name] = out
     return True
+
+
+def _second_term(low: Lowering, node: Node, source: Tensor) -> tuple[Buffer | Parameter, Quantisation, int] | None:
+    """Give the second term of an Add as bytes, how they are quantised, and after how many they repeat."""
+    constant = low.quantised.get(node.input(1))
+    if constant is not None and constant.scale.size == 1 and constant.integers.dtype in (np.int8, np.uint8):
+        bytes_ = in_memory_order(node, constant.integers, source)
+        kind = Quantisation(
+            scale=float(constant.scale.reshape(-1)[0]),
+            zero=int(constant.zero.reshape(-1)[0]),
+            dtype=str(bytes_.dtype),
+        )
+        return low.parameter(node, 1, bytes_), kind, bytes_.size
+    other = low.values.get(node.input(1))
+    if other is None or other.quantisation is None or other.shape != source.shape:
+        return None
+    ordered = low.same_order(node, other, source)
+    return ordered.buffer, other.quantisation, ordered.buffer.count
 
 
 def _lower_pool(low: Lowering, node: Node, source: Tensor, kind: Quantisation) -> bool:

@@ -6,10 +6,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from firmware_bridge.errors import ModelError
 from hil.compiler.program import Buffer, Draft, Parameter, Program, Tensor
 from node.arena import ALIGNMENT_BYTES
+from node.kernels.inference.limits import LARGEST_DIMENSION, LARGEST_GROUPS, LEAST_WORK, WORK_PER_BYTE
 from node.model.image import Image, TensorSpec
-from node.model.steps import Step
+from node.model.steps import Opcode, Step
 
 
 @dataclass(frozen=True)
@@ -29,6 +31,7 @@ def plan_image(program: Program) -> Image:
     offsets, size = place_buffers(lifetimes)
     at: dict[Buffer | Parameter, int] = {buffer: start + place for buffer, place in offsets.items()}
     at.update(places)
+    _check_sizes(program, start + size)
     rows = [_placed(draft, at).row() for draft in program.drafts]
     activations = [
         TensorSpec(
@@ -53,6 +56,24 @@ def plan_image(program: Program) -> Image:
         activations=tuple(activations),
         activation_bytes=size,
     )
+
+
+def _check_sizes(program: Program, arena_bytes: int) -> None:
+    """Refuse what the kernels would refuse: a dimension or an amount of work beyond their limits."""
+    work_limit = max(LEAST_WORK, WORK_PER_BYTE * arena_bytes)
+    for draft in program.drafts:
+        step = draft.step
+        columns = -(-step.out_c // (16 * step.groups)) * 16 * step.groups
+        taps = step.kernel_h * step.kernel_w * max(1, step.in_c // step.groups)
+        sums = step.opcode in (Opcode.CONV_F32, Opcode.CONV_INT8)
+        work = step.out_h * step.out_w * columns * taps if sums else 0
+        largest = max(step.in_h, step.in_w, step.in_c, step.out_h, step.out_w, step.out_c)
+        if largest > LARGEST_DIMENSION or step.groups > LARGEST_GROUPS or work > work_limit:
+            sizes = f"{work} multiplications (at most {work_limit}), a dimension of {largest}"
+            raise ModelError(
+                f"{program.name}: step {draft.name!r} is too large for the node: {sizes} "
+                f"(at most {LARGEST_DIMENSION}): make the model or its input smaller"
+            )
 
 
 def _port(name: str, tensor: Tensor, at: dict[Buffer | Parameter, int], steps: tuple[int, int]) -> TensorSpec:

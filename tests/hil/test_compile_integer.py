@@ -101,6 +101,18 @@ def test_depthwise_residual_net_computes_in_integers(tmp_path: Path) -> None:
         assert opcode in opcodes
 
 
+def test_mlp_with_separate_biases_computes_in_integers(tmp_path: Path) -> None:
+    b = Builder(4)
+    h = "x"
+    for inputs, outputs in ((12, 20), (20, 20), (20, 6)):
+        h = b.add("Add", b.weights(outputs), b.add("MatMul", h, b.weights(inputs, outputs)))
+        h = b.add("Relu", h) if outputs == 20 else h
+    source = b.save(tmp_path / "m.onnx", (1, 12), h)
+    opcodes = check(quantise(source, (1, 12), SIGNED, False), (1, 12))
+    assert set(opcodes) <= INTEGER
+    assert opcodes.count(Opcode.ADD_INT8) == 3
+
+
 def test_weights_lie_in_memory_as_int8_and_biases_as_int32(tmp_path: Path) -> None:
     path = quantise(small_cnn(tmp_path / "m.onnx"), (1, 1, 8, 8), SIGNED, True)
     image = compile_model(path)

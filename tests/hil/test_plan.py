@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from firmware_bridge.errors import ModelError
 from hil.compiler import compile_model
 from hil.compiler.plan import Lifetime, place_buffers
 from hil.compiler.program import Buffer
@@ -79,6 +82,14 @@ def test_parameters_are_aligned_named_and_belong_to_their_step(tmp_path: Path) -
     assert [spec.name for spec in image.tensors] == ["c0", "c1", "c2", "c3", "c4", "c5"]
     assert [spec.step for spec in image.tensors] == [0, 0, 2, 2, 4, 4]
     assert image.tensors[-1].end == len(image.weights)
+
+
+def test_a_step_beyond_the_limits_of_the_kernels_is_refused(tmp_path: Path) -> None:
+    b = Builder()
+    weights = b.constant(np.zeros((1, 1, 1, 1), np.float32))
+    large = b.save(tmp_path / "large.onnx", (1, 1, 1, 2**21), b.add("Conv", "x", weights))
+    with pytest.raises(ModelError, match="too large"):
+        compile_model(large)
 
 
 def test_compiling_twice_gives_the_same_image(tmp_path: Path) -> None:

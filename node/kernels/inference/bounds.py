@@ -25,26 +25,18 @@ from node.kernels.inference.columns import (
     STRIDE_W,
     WEIGHTS,
 )
-
-LARGEST_DIMENSION = 1 << 20
-"""A dimension, so that the product of three still fits 64 bits."""
-
-LARGEST_GROUPS = 1 << 16
-"""Groups of a convolution."""
-
-LARGEST_ZERO = 1 << 16
-"""Magnitude of a zero point or a quantised limit, so that sums with them stay far from an overflow."""
-
-WORK_PER_BYTE = 256
-"""Multiplications that a step may ask for, for each byte of the arena: an end to the longest step."""
-
-LEAST_WORK = 1 << 20
-"""Multiplications that are allowed in any case."""
+from node.kernels.inference.limits import (
+    LARGEST_DIMENSION,
+    LARGEST_GROUPS,
+    LARGEST_ZERO,
+    LEAST_WORK,
+    WORK_PER_BYTE,
+)
 
 
 @kernel
 def volume(a: int, b: int, c: int, limit: int) -> int:
-    """Give a * b * c, or -1 when a factor is not in 1 .. 2**20 or the product exceeds the limit."""
+    """Give a * b * c, or -1 when a factor is not in 1 .. LARGEST_DIMENSION or the product exceeds the limit."""
     if a < 1 or b < 1 or c < 1 or a > LARGEST_DIMENSION or b > LARGEST_DIMENSION or c > LARGEST_DIMENSION:
         return -1
     product = a * b * c

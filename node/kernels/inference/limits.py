@@ -1,0 +1,18 @@
+"""How large a step may be; the compiler and the kernels ask the same questions."""
+
+from __future__ import annotations
+
+LARGEST_DIMENSION = (1 << 21) - 1
+"""A dimension, so that the product of three still fits 64 bits."""
+
+LARGEST_GROUPS = 1 << 16
+"""Groups of a convolution."""
+
+LARGEST_ZERO = 1 << 16
+"""Magnitude of a zero point or a quantised limit, so that sums with them stay far from an overflow."""
+
+WORK_PER_BYTE = 256
+"""Multiplications that a step may ask for, for each byte of the arena: an end to the longest step."""
+
+LEAST_WORK = 1 << 20
+"""Multiplications that are allowed in any case."""
