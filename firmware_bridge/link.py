@@ -11,13 +11,10 @@ import struct
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from enum import IntEnum
 from typing import Literal
 
-from .codec import catalogue_crc
-from .errors import LinkError
 from .estimate import FrameSize, RoundTrip
-from .framing import DELIMITER, MAX_BODY, FrameDecoder, encode_frame
+from .framing import DELIMITER, FrameDecoder, encode_frame
 from .packets import (
     COUNT_MODULUS,
     PacketType,
@@ -26,11 +23,11 @@ from .packets import (
     decode_packet,
     encode_packet,
 )
+from .session import Sync, SyncKind, check_peer
 from .streams import Receiver, Sender, Stream
 
 Role = Literal["host", "node"]
 
-LINK_VERSION = 1
 APID_SYNC = 0x100
 APID_ACK = 0x101
 APID_URGENT = 0x110
@@ -39,27 +36,19 @@ APID_BULK = 0x111
 ACK_DELAY_S = 0.005
 ACK_EVERY = 16
 """An acknowledgement is sent :data:`ACK_DELAY_S` after a packet, or at once after this many."""
+ABANDONED_S = 60.0
+"""A node stops repeating itself to a host it has not heard for so long: the session is over."""
 BATCH_BYTES = 4096
 """What :meth:`Link.to_transmit` gives at a time, but for the frame that crosses this line."""
 
 _STREAM_OF = {APID_URGENT: Stream.URGENT, APID_BULK: Stream.BULK}
 _APID_OF = (APID_URGENT, APID_BULK)
-_SYNC = struct.Struct(">BBIIH")
 _DATA = struct.Struct(">HH")
 _SYNC_REPEAT_S = 0.1
 _SYNC_REPEAT_LIMIT_S = 0.5
 _PACING_SLACK_S = 0.003
 _CLOCK_TICK_S = 1e-6
 _OLD_SESSIONS = 16
-
-
-class SyncKind(IntEnum):
-    """The host opens a session or asks for a sign of life; the node confirms, or does not know the session."""
-
-    OPEN = 0
-    CONFIRM = 1
-    UNKNOWN = 2
-    PROBE = 3
 
 
 @dataclass(slots=True)
@@ -140,6 +129,7 @@ class Link:
         self._sync_repeat_s = _SYNC_REPEAT_S
         self._ack_at_s: float | None = None
         self._line_free_s = 0.0
+        self._heard_s = 0.0
         self._counts = {APID_SYNC: 0, APID_ACK: 0}
         self._start_streams()
 
@@ -237,6 +227,8 @@ class Link:
             else:
                 heard += 1
                 self._dispatch(packet, now_s)
+        if heard:
+            self._heard_s = now_s
         receiver = self._receiver
         if receiver.urgent_ack or receiver.unacknowledged >= ACK_EVERY:
             self._ack_at_s = now_s
@@ -263,20 +255,21 @@ class Link:
             self._receiver.receive(stream, packet.sequence, packet.flags, transmission, packet.data[_DATA.size :])
 
     def _on_sync(self, data: bytes, now_s: float) -> None:
-        if len(data) != _SYNC.size:
+        sync = Sync.decode(data)
+        if sync is None:
             self._stats.bad_packets += 1
             return
-        kind, version, nonce, catalogue, max_body = _SYNC.unpack(data)
+        kind, nonce = sync.kind, sync.nonce
         if self._is_host:
             if kind == SyncKind.CONFIRM and nonce == self._nonce:
-                _check_peer(version, catalogue)
-                self._size.restrict(max_body)
+                check_peer(sync)
+                self._size.restrict(sync.max_body)
                 self._on_confirmed()
             elif kind == SyncKind.UNKNOWN and self._open and nonce == self._nonce & 0xFFFF:
                 self.restart()
                 self._sync_at_s = now_s
         elif kind == SyncKind.OPEN and nonce not in self._old_nonces:
-            self._size.restrict(max_body)
+            self._size.restrict(sync.max_body)
             self._accept_session(nonce)
         elif kind == SyncKind.PROBE and self._open and nonce == self._nonce:
             self._control.append(self._sync_frame(SyncKind.CONFIRM, nonce))
@@ -308,6 +301,9 @@ class Link:
 
     def to_transmit(self, now_s: float) -> bytes:
         """The bytes to put on the line now; if they are :data:`BATCH_BYTES` or more, call again."""
+        if not self._is_host and self._is_abandoned(now_s):
+            self._old_nonces.append(self._nonce)
+            self._leave_session()
         self._sender.expire(now_s)
         out = self._due_control(now_s)
         size = sum(map(len, out))
@@ -327,6 +323,10 @@ class Link:
         self._stats.frames_sent += len(out)
         self._stats.bytes_sent += size
         return b"".join(out)
+
+    def _is_abandoned(self, now_s: float) -> bool:
+        since_s = self._sender.unanswered_since_s
+        return since_s is not None and now_s - max(since_s, self._heard_s) > ABANDONED_S
 
     def next_event(self, now_s: float) -> float | None:
         """When :meth:`to_transmit` will have something without any bytes coming in; None if never."""
@@ -373,7 +373,7 @@ class Link:
         self._say_unknown(tag)
 
     def _sync_frame(self, kind: SyncKind, nonce: int) -> bytes:
-        data = _SYNC.pack(kind, LINK_VERSION, nonce, catalogue_crc(), MAX_BODY)
+        data = Sync.ours(kind, nonce).encode()
         frame = self._frame(APID_SYNC, SequenceFlags.UNSEGMENTED, self._count(APID_SYNC), data)
         return DELIMITER + frame  # the leading delimiter ends whatever noise came before
 
@@ -385,15 +385,3 @@ class Link:
     def _frame(self, apid: int, flags: int, count: int, data: bytes) -> bytes:
         packet = SpacePacket(self._out_type, apid, flags, count % COUNT_MODULUS, data)
         return encode_frame(encode_packet(packet))
-
-
-def _check_peer(version: int, catalogue: int) -> None:
-    if version != LINK_VERSION:
-        raise LinkError(
-            f"the node speaks link version {version}, this host {LINK_VERSION}: install the same release on both"
-        )
-    if catalogue not in (0, catalogue_crc()):
-        raise LinkError(
-            f"the node's message catalogue is {catalogue:08x}, this host's {catalogue_crc():08x}: "
-            "install the same release on both"
-        )

@@ -78,6 +78,8 @@ class Sender:
     ----------
     retransmitted, stuck
         Packets sent more than once; whether one is hopelessly long for what the line has become.
+    unanswered_since_s
+        Since when packets have been under way without any of them being acknowledged; None if there are none.
     """
 
     def __init__(self, size: FrameSize, round_trip: RoundTrip, data_header_bytes: int) -> None:
@@ -91,6 +93,7 @@ class Sender:
         self._backoff = 1
         self.retransmitted = 0
         self.stuck = False
+        self.unanswered_since_s: float | None = None
 
     def send(self, message: bytes, stream: Stream) -> None:
         """Queue a message.
@@ -140,6 +143,8 @@ class Sender:
         self._next_transmission += 1
         if self._timer_s is None:
             self._restart_timer(now_s)
+        if self.unanswered_since_s is None:
+            self.unanswered_since_s = now_s
         return packet, packet.transmission
 
     def _choose(self) -> _Packet | None:
@@ -180,10 +185,11 @@ class Sender:
             self._round_trip.measured(now_s - echoed.sent_s)
         lost = self._collect_lost(newest)
         if progress or lost:
+            self.unanswered_since_s = now_s
             self._backoff = 1
             self._restart_timer(now_s)
         if not self.unacknowledged:
-            self._timer_s = None
+            self._timer_s = self.unanswered_since_s = None
 
     def _unwrap_transmission(self, echo: int) -> int | None:
         """The full transmission number of a 16-bit echo; None for one never made."""

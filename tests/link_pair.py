@@ -63,7 +63,8 @@ def exchange(pair: Pair, seed: int, count: int = 60, limit_s: float = 120.0) -> 
     pair.run(limit_s, lambda: len(pair.at_node) >= count and len(pair.at_host) >= count)
     assert pair.at_node == out
     assert pair.at_host == back
-    pair.run(pair.now_s + 5.0)
+    pair.run(pair.now_s + limit_s, lambda: pair.host.idle and pair.node.idle)
+    pair.run(pair.now_s + 2.0)
     assert pair.host.idle
     assert pair.node.idle
     assert len(pair.at_node) == len(pair.at_host) == count

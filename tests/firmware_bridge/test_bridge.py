@@ -219,22 +219,22 @@ def slow_scrub(seconds, progress_every_s=None):
 
 
 def test_a_quiet_node_whose_link_lives_is_waited_for(node):
-    node._behaviour = slow_scrub(1.0)
-    with open_bridge(node.near, silence_s=0.4) as bridge:
+    node._behaviour = slow_scrub(1.5)
+    with open_bridge(node.near, silence_s=0.8) as bridge:
         assert bridge.scrub().words == 10
 
 
 def test_a_reply_that_never_comes_is_a_lost_node(node):
     node._behaviour = slow_scrub(2.0)
-    with open_bridge(node.near, silence_s=0.4, reply_s=0.5) as bridge:
+    with open_bridge(node.near, silence_s=2.0, reply_s=0.5) as bridge:
         bridge.hello()
         with pytest.raises(LinkLost, match="link is alive"):
             bridge.scrub()
 
 
 def test_a_reply_is_waited_for_longer_than_the_watchdog_needs(node):
-    node._behaviour = slow_scrub(0.8)
-    with open_bridge(node.near, silence_s=0.2, reply_s=0.5) as bridge:
+    node._behaviour = slow_scrub(1.2)
+    with open_bridge(node.near, silence_s=2.0, reply_s=0.5) as bridge:
         bridge.configure("{}", deadline_ms=5000)
         assert bridge.scrub().words == 10
 
@@ -242,7 +242,7 @@ def test_a_reply_is_waited_for_longer_than_the_watchdog_needs(node):
 def test_progress_counts_as_life(node):
     node._behaviour = slow_scrub(1.2, progress_every_s=0.1)
     seen = []
-    with open_bridge(node.near, silence_s=0.4, reply_s=0.6) as bridge:
+    with open_bridge(node.near, silence_s=2.0, reply_s=0.6) as bridge:
         bridge.progress = seen.append
         assert bridge.scrub().words == 10
     assert len(seen) > 3

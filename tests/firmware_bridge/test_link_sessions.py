@@ -10,8 +10,9 @@ from firmware_bridge.codec import catalogue_crc
 from firmware_bridge.errors import LinkError
 from firmware_bridge.framing import encode_frame
 from firmware_bridge.line import Impairment, LineSpec
-from firmware_bridge.link import APID_ACK, APID_BULK, APID_SYNC, APID_URGENT, Link, SyncKind
+from firmware_bridge.link import ABANDONED_S, APID_ACK, APID_BULK, APID_SYNC, APID_URGENT, Link
 from firmware_bridge.packets import PacketType, SpacePacket, encode_packet
+from firmware_bridge.session import LINK_VERSION, SyncKind
 from firmware_bridge.streams import GIVE_UP_TRIES, MAX_MESSAGE
 from tests.link_pair import Pair, exchange
 
@@ -113,6 +114,35 @@ def test_a_node_that_was_restarted_says_so(speak):
     assert newborn.received() == [], "what was sent in the old session is for the caller to send again"
 
 
+def test_a_node_does_not_talk_to_an_absent_host_for_ever():
+    pair = Pair()
+    exchange(pair, 1, count=3)
+    pair.cut = True
+    pair.node.send(b"is anybody there")
+    gone_s = pair.now_s
+    pair.run(gone_s + ABANDONED_S - 1)
+    before = pair.node.stats.frames_sent
+    assert pair.node.established
+    pair.run(gone_s + 10 * ABANDONED_S)
+    assert pair.node.stats.frames_sent - before < 5
+    assert not pair.node.established
+    pair.cut = False
+    pair.host.send(b"back again")
+    pair.run(pair.now_s + 10, lambda: pair.host.generation == 2)
+    assert pair.host.generation == 2
+    assert pair.node.established
+
+
+def test_an_idle_session_lasts():
+    pair = Pair()
+    exchange(pair, 1, count=3)
+    pair.now_s += 100 * ABANDONED_S
+    pair.node.send(b"good morning")
+    pair.run(pair.now_s + 5, lambda: len(pair.at_host) > 3)
+    assert pair.at_host[3:] == [b"good morning"]
+    assert pair.host.generation == 1
+
+
 def test_a_probe_is_answered_and_changes_nothing():
     pair = Pair()
     exchange(pair, 1, count=3)
@@ -160,13 +190,13 @@ def test_another_catalogue_is_named():
     host = Link("host", nonce=lambda: 7)
     host.to_transmit(0.0)
     with pytest.raises(LinkError, match="catalogue"):
-        host.receive(sync_answer(7, link_module.LINK_VERSION, catalogue_crc() ^ 1), 0.0)
+        host.receive(sync_answer(7, LINK_VERSION, catalogue_crc() ^ 1), 0.0)
 
 
 def test_a_node_written_by_others_may_leave_the_catalogue_out():
     host = Link("host", nonce=lambda: 7)
     host.to_transmit(0.0)
-    host.receive(sync_answer(7, link_module.LINK_VERSION, 0), 0.0)
+    host.receive(sync_answer(7, LINK_VERSION, 0), 0.0)
     assert host.established
 
 

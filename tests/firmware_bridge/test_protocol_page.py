@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 import firmware_bridge
 from firmware_bridge import codec
+from firmware_bridge.bridge import SILENCE_S
 from firmware_bridge.framing import (
     MAX_BODY,
     MAX_ENCODED,
@@ -21,9 +22,10 @@ from firmware_bridge.framing import (
     cobs_encode,
     encode_frame,
 )
-from firmware_bridge.link import APID_ACK, APID_BULK, APID_SYNC, APID_URGENT, LINK_VERSION, Link, SyncKind
+from firmware_bridge.link import ABANDONED_S, ACK_DELAY_S, ACK_EVERY, APID_ACK, APID_BULK, APID_SYNC, APID_URGENT, Link
 from firmware_bridge.packets import SpacePacket, decode_packet, encode_packet
 from firmware_bridge.responder import CAPACITY
+from firmware_bridge.session import LINK_VERSION, SyncKind
 from firmware_bridge.streams import MAX_MESSAGE, WINDOW
 from tests.firmware_bridge.test_codec import IDS, MESSAGES
 
@@ -77,6 +79,9 @@ def test_the_catalogue_can_be_made_from_the_page():
         f"{SyncKind.OPEN} OPEN and {SyncKind.PROBE} PROBE",
         f"{SyncKind.CONFIRM} CONFIRM and {SyncKind.UNKNOWN} UNKNOWN",
         f"at most 2^{MAX_MESSAGE.bit_length() - 1} bytes",
+        f"heard nothing for {ABANDONED_S:g} s",
+        f"{ACK_DELAY_S * 1000:g} ms after a packet at the latest, and at once after {ACK_EVERY} packets",
+        f"no good frame is heard for {SILENCE_S:g} s",
         "0xCBF43926",
     ],
 )
