@@ -12,8 +12,8 @@ from pathlib import Path
 
 
 @contextmanager
-def tcp_node(storage: Path) -> Iterator[str]:
-    """Start a node and give its URL; it has ended when the block ends."""
+def tcp_node(storage: Path) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
+    """Start a node and give its URL and process; it has ended when the block ends."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -27,7 +27,7 @@ def tcp_node(storage: Path) -> Iterator[str]:
                 break
             except ConnectionRefusedError:
                 time.sleep(0.1)
-        yield url
+        yield url, process
     finally:
         process.terminate()
         process.wait(10)

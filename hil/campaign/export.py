@@ -55,4 +55,5 @@ def fault_text(fault: FaultRecord) -> str:
     >>> fault_text(FaultRecord(1, "weights", 9, 0, 2, 3, 0, 2))
     '1/weights:9:flip@2.3'
     """
-    return f"{fault.strike}/{fault.region}:{fault.bit}:{FaultKind(fault.kind).name.lower()}@{fault.inference}.{fault.step}"
+    kind = FaultKind(fault.kind).name.lower()
+    return f"{fault.strike}/{fault.region}:{fault.bit}:{kind}@{fault.inference}.{fault.step}"

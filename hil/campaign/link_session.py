@@ -14,7 +14,7 @@ from hil.campaign.progress import ProgressEvent, ProgressSink
 from hil.campaign.session import Answer
 from node.protection import Protection
 
-RETURN_TIMEOUT_S = 30.0
+RETURN_TIMEOUT_S = 10.0
 
 
 class Host(Protocol):

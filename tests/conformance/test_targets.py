@@ -38,10 +38,17 @@ def test_target_agrees_with_the_emulator(target: str, experiment: Experiment, re
 
 
 def test_tcp_agrees_with_the_emulator(experiment: Experiment, reference: dict, tmp_path: Path) -> None:
-    with tcp_node(tmp_path) as url, open_session(url, silent) as session:
+    with tcp_node(tmp_path) as (url, _), open_session(url, silent) as session:
         rows = rows_of(experiment, session)
     assert attempts(rows) == []
     assert essence(rows) == reference
+
+
+def test_one_process_per_trial_agrees_with_the_emulator(experiment: Experiment, reference: dict) -> None:
+    for trial in (0, TRIALS - 1):
+        with open_session("pty", silent) as session:
+            alone = essence(rows_of(experiment, session, [trial]))
+        assert alone == {key: values for key, values in reference.items() if key[1] == trial}
 
 
 def test_struck_steps_agree_with_the_emulator(tmp_path: Path) -> None:
