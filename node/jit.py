@@ -21,18 +21,29 @@ from typing import Any, TypeVar, cast
 import numba
 from llvmlite import ir
 from numba import types
+from numba.core import cgutils
 from numba.extending import intrinsic as numba_intrinsic
+
+__all__ = [
+    "CacheReport",
+    "cache_report",
+    "cgutils",
+    "choose_cache_directory",
+    "f32_from_bits",
+    "fma_f32",
+    "intrinsic",
+    "ir",
+    "kernel",
+    "popcount_u64",
+    "source_hash",
+    "types",
+    "warm_up",
+]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 HERE = Path(__file__).resolve().parent
 """The package whose kernels are compiled."""
-
-LANES = 16
-"""Output channels that a micro-kernel computes side by side; packed weights come in panels of so many."""
-
-TILE_ROWS = 8
-"""Output pixels that a micro-kernel computes at once, so that eight sums hide the multiplier's latency."""
 
 
 def kernel_sources() -> tuple[Path, ...]:
@@ -104,12 +115,12 @@ def kernel(function: F) -> F:
     return cast(F, compiled)
 
 
-def _intrinsic(typing_function: Callable[..., Any]) -> Any:
+def intrinsic(typing_function: Callable[..., Any]) -> Any:
     """Make an intrinsic whose type says no more than numba knows: what it is called with inside a kernel."""
     return numba_intrinsic(typing_function)
 
 
-@_intrinsic
+@intrinsic
 def fma_f32(typing_context: Any, a: Any, b: Any, c: Any) -> Any:
     """Give a * b + c of three float32 with one rounding (IEEE 754 fusedMultiplyAdd)."""
     del typing_context
@@ -126,7 +137,7 @@ def fma_f32(typing_context: Any, a: Any, b: Any, c: Any) -> Any:
     return types.float32(types.float32, types.float32, types.float32), codegen
 
 
-@_intrinsic
+@intrinsic
 def popcount_u64(typing_context: Any, word: Any) -> Any:
     """Give the number of ones in an uint64, as an uint64."""
     del typing_context
@@ -140,7 +151,7 @@ def popcount_u64(typing_context: Any, word: Any) -> Any:
     return types.uint64(types.uint64), codegen
 
 
-@_intrinsic
+@intrinsic
 def f32_from_bits(typing_context: Any, bits: Any) -> Any:
     """Give the float32 whose bits are the low 32 bits of an int64."""
     del typing_context
@@ -152,207 +163,6 @@ def f32_from_bits(typing_context: Any, bits: Any) -> Any:
         return builder.bitcast(builder.trunc(arguments[0], ir.IntType(32)), ir.FloatType())
 
     return types.float32(types.int64), codegen
-
-
-class _Lanes:
-    """Sixteen lanes as LLVM vectors: addresses in bytes from the start of an array of bytes."""
-
-    single = ir.FloatType()
-    word = ir.IntType(32)
-    floats = ir.VectorType(ir.FloatType(), LANES)
-    words = ir.VectorType(ir.IntType(32), LANES)
-    bytes = ir.VectorType(ir.IntType(8), LANES)
-
-    def __init__(self, context: Any, builder: Any, array_type: Any, array: Any) -> None:
-        self.builder = builder
-        self.base = context.make_array(array_type)(context, builder, array).data
-
-    def pointer(self, kind: Any, offset: Any) -> Any:
-        place = self.builder.gep(self.base, [offset])
-        return self.builder.bitcast(place, kind.as_pointer())
-
-    def load(self, kind: Any, offset: Any, alignment: int = 4) -> Any:
-        return self.builder.load(self.pointer(kind, offset), align=alignment)
-
-    def store(self, value: Any, offset: Any, alignment: int = 4) -> None:
-        self.builder.store(value, self.pointer(value.type, offset), align=alignment)
-
-    def splat(self, scalar: Any) -> Any:
-        kind = ir.VectorType(scalar.type, LANES)
-        empty = ir.Constant(kind, ir.Undefined)
-        first = self.builder.insert_element(empty, scalar, ir.Constant(self.word, 0))
-        zeros = ir.Constant(self.words, [0] * LANES)
-        return self.builder.shuffle_vector(first, empty, zeros)
-
-    def call(self, name: str, arguments: list[Any]) -> Any:
-        full = f"{name}.v{LANES}f32"
-        known = self.builder.module.globals.get(full)
-        kind = ir.FunctionType(self.floats, [self.floats] * len(arguments))
-        return self.builder.call(known or ir.Function(self.builder.module, kind, full), arguments)
-
-
-def _sum_of_products(lanes: _Lanes, shape: tuple[int, int, Any, int], operands: tuple[Any, ...]) -> list[Any]:
-    """Emit the loop over k that keeps rows x panels sums in registers; give them at its end.
-
-    ``shape`` is (rows, panels, kind of a sum, bytes of a weight); ``operands`` are left, left_stride,
-    weights, depth and bias. Each sum starts with its bias and takes its products in the order of k.
-    """
-    rows, panels, kind, weight_bytes = shape
-    left, left_stride, weights, depth, bias = operands
-    b = lanes.builder
-    wide = ir.IntType(64)
-    integer = kind == lanes.words
-    entry = b.block
-    first = [lanes.load(kind, b.add(bias, wide(4 * LANES * p))) for p in range(panels)]
-    panel_bytes = b.mul(depth, wide(LANES * weight_bytes))
-    loop, done = b.append_basic_block("products"), b.append_basic_block("summed")
-    b.branch(loop)
-    b.position_at_end(loop)
-    k = b.phi(wide)
-    k.add_incoming(wide(0), entry)
-    sums = [b.phi(kind) for _ in range(rows * panels)]
-    column = b.add(weights, b.mul(k, wide(LANES * weight_bytes)))
-    packed = []
-    for p in range(panels):
-        place = b.add(column, b.mul(panel_bytes, wide(p)))
-        weight = lanes.load(lanes.bytes if integer else kind, place, weight_bytes)
-        packed.append(b.sext(weight, kind) if integer else weight)
-    scalar = lanes.word if integer else lanes.single
-    new = []
-    for r in range(rows):
-        place = b.add(left, b.mul(b.add(b.mul(left_stride, wide(r)), k), wide(4)))
-        value = lanes.splat(lanes.load(scalar, place))
-        for p in range(panels):
-            old = sums[r * panels + p]
-            if integer:
-                new.append(b.add(old, b.mul(value, packed[p])))
-            else:
-                new.append(lanes.call("llvm.fma", [value, packed[p], old]))
-    following = b.add(k, wide(1))
-    k.add_incoming(following, loop)
-    for index, total in enumerate(sums):
-        total.add_incoming(first[index % panels], entry)
-        total.add_incoming(new[index], loop)
-    b.cbranch(b.icmp_signed("<", following, depth), loop, done)
-    b.position_at_end(done)
-    return new
-
-
-def _make_tile_f32(rows: int, panels: int) -> Any:
-    @_intrinsic
-    def tile(  # noqa: PLR0913, PLR0917
-        typing_context: Any,
-        memory: Any,
-        left: Any,
-        left_stride: Any,
-        weights: Any,
-        depth: Any,
-        bias: Any,
-        out: Any,
-        out_stride: Any,
-        clamp: Any,
-    ) -> Any:
-        del typing_context, left, left_stride, weights, depth, bias, out, out_stride
-
-        def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-            lanes = _Lanes(context, builder, signature.args[0], arguments[0])
-            sums = _sum_of_products(lanes, (rows, panels, lanes.floats, 4), tuple(arguments[1:6]))
-            low, high = (lanes.splat(builder.extract_value(arguments[8], i)) for i in range(2))
-            for index, value in enumerate(sums):
-                row, panel = divmod(index, panels)
-                # Comparisons with NaN are false: a NaN passes both limits.
-                value = builder.select(builder.fcmp_ordered("<", value, low), low, value)
-                value = builder.select(builder.fcmp_ordered(">", value, high), high, value)
-                column = builder.add(builder.mul(arguments[7], ir.IntType(64)(row)), ir.IntType(64)(LANES * panel))
-                lanes.store(value, builder.add(arguments[6], builder.mul(column, ir.IntType(64)(4))))
-            return context.get_dummy_value()
-
-        places = [types.int64] * 7
-        return types.void(memory, *places, clamp), codegen
-
-    return tile
-
-
-tile_f32 = _make_tile_f32(TILE_ROWS, 1)
-"""Eight rows by sixteen columns of clamp(bias + left @ weights): each sum in k order, one fma a product.
-
-``tile_f32(memory, left, left_stride, weights, depth, bias, out, out_stride, (low, high))``: ``memory`` is an
-array of uint8, places are byte offsets into it, strides count floats, weights are packed [depth][16].
-"""
-
-tile_f32_row = _make_tile_f32(1, 1)
-"""As :data:`tile_f32` for one row."""
-
-tile_f32_wide_row = _make_tile_f32(1, 4)
-"""As :data:`tile_f32` for one row and four panels of weights, packed [4][depth][16]."""
-
-
-def _requantise(lanes: _Lanes, total: Any, multiplier: Any, limits: tuple[Any, Any, Any]) -> Any:
-    """Emit clamp(round_half_even(total * multiplier) + zero point) as sixteen bytes; NaN counts as 0."""
-    b = lanes.builder
-    zero, low, high = limits
-
-    def constant(value: float) -> Any:
-        return ir.Constant(lanes.floats, [value] * LANES)
-
-    scaled = b.fmul(b.sitofp(total, lanes.floats), multiplier)
-    scaled = b.select(b.fcmp_ordered("ord", scaled, scaled), scaled, constant(0.0))
-    # Far outside every byte, and still small enough for a conversion that is defined.
-    scaled = b.select(b.fcmp_ordered("<", scaled, constant(-65536.0)), constant(-65536.0), scaled)
-    scaled = b.select(b.fcmp_ordered(">", scaled, constant(65536.0)), constant(65536.0), scaled)
-    rounded = lanes.call("llvm.rint", [scaled])
-    quantised = b.add(b.fptosi(rounded, lanes.words), zero)
-    quantised = b.select(b.icmp_signed("<", quantised, low), low, quantised)
-    quantised = b.select(b.icmp_signed(">", quantised, high), high, quantised)
-    return b.trunc(quantised, lanes.bytes)
-
-
-def _make_tile_int8(rows: int) -> Any:
-    @_intrinsic
-    def tile(  # noqa: PLR0913, PLR0917
-        typing_context: Any,
-        memory: Any,
-        left: Any,
-        weights: Any,
-        depth: Any,
-        bias: Any,
-        scales: Any,
-        out: Any,
-        out_stride: Any,
-        limits: Any,
-    ) -> Any:
-        del typing_context, left, weights, depth, bias, scales, out, out_stride
-
-        def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-            lanes = _Lanes(context, builder, signature.args[0], arguments[0])
-            operands = (arguments[1], arguments[3], arguments[2], arguments[3], arguments[4])
-            sums = _sum_of_products(lanes, (rows, 1, lanes.words, 1), operands)
-            zero, low, high = (
-                lanes.splat(builder.trunc(builder.extract_value(arguments[8], i), lanes.word)) for i in range(3)
-            )
-            multiplier = lanes.load(lanes.floats, arguments[5])
-            for row, total in enumerate(sums):
-                quantised = _requantise(lanes, total, multiplier, (zero, low, high))
-                offset = builder.add(arguments[6], builder.mul(arguments[7], ir.IntType(64)(row)))
-                lanes.store(quantised, offset, 1)
-            return context.get_dummy_value()
-
-        places = [types.int64] * 7
-        return types.void(memory, *places, limits), codegen
-
-    return tile
-
-
-tile_int8 = _make_tile_int8(TILE_ROWS)
-"""Eight rows by sixteen columns of the quantised product: int32 sums that wrap, then one float multiply.
-
-``tile_int8(memory, left, weights, depth, bias, scales, out, out_stride, (zero, low, high))``: ``left`` holds
-int32 values [8][depth] (input minus its zero point), weights are int8 packed [depth][16], bias int32 [16],
-scales float32 [16]; bytes of the clamped result go to ``out``, rows ``out_stride`` bytes apart.
-"""
-
-tile_int8_row = _make_tile_int8(1)
-"""As :data:`tile_int8` for one row."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from node.jit import LANES, TILE_ROWS, kernel
+from node.jit import kernel
 from node.kernels.inference.columns import (
     BIAS,
     GROUPS,
@@ -32,6 +32,7 @@ from node.kernels.inference.limits import (
     LEAST_WORK,
     WORK_PER_BYTE,
 )
+from node.kernels.inference.tiles import LANES, TILE_ROWS
 
 
 @kernel

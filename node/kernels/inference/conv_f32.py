@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from node.jit import LANES, TILE_ROWS, f32_from_bits, kernel, tile_f32, tile_f32_row, tile_f32_wide_row
+from node.jit import f32_from_bits, kernel
 from node.kernels.inference.bounds import is_dense, product_fits
 from node.kernels.inference.columns import (
     BIAS,
@@ -29,6 +29,7 @@ from node.kernels.inference.columns import (
     WEIGHTS,
 )
 from node.kernels.inference.gather import FLOAT, gather
+from node.kernels.inference.tiles import LANES, TILE_ROWS, tile_f32, tile_f32_row, tile_f32_wide_row
 
 
 @kernel

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from node.jit import LANES, TILE_ROWS, kernel, tile_int8, tile_int8_row
+from node.jit import kernel
 from node.kernels.inference.bounds import fits, is_dense, product_fits
 from node.kernels.inference.columns import (
     BIAS,
@@ -31,6 +31,7 @@ from node.kernels.inference.columns import (
 )
 from node.kernels.inference.gather import INTEGER, copy_run, gather
 from node.kernels.inference.quantised import zeros_fit
+from node.kernels.inference.tiles import LANES, TILE_ROWS, tile_int8, tile_int8_row
 
 
 @kernel

@@ -26,6 +26,7 @@ from node.kernels.inference.columns import (
     STRIDE_W,
     ZERO_A,
 )
+from node.kernels.inference.tiles import copy_bytes
 
 FLOAT, INTEGER = 4, 1
 """Bytes of an input value: floats are copied bit by bit, integers are widened and lose their zero point."""
@@ -39,9 +40,7 @@ def copy_run(u8: Any, i32: Any, row: Any, item: int, source: int, place: int, co
     negative needs no wrap-around, and only then does the compiler use vector registers.
     """
     if item == FLOAT:
-        words, target = i32[source : source + count], i32[place : place + count]
-        for i in range(count):
-            target[i] = words[i]
+        copy_bytes(u8, 4 * source, 4 * place, 4 * count)
         return
     # An int8 with its top bit inverted is its value plus 128: one formula for both kinds of bytes.
     flip = np.uint8(128 if row[SIGNED] & 1 else 0)
