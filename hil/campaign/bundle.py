@@ -45,7 +45,10 @@ def write_bundle(campaign: CampaignFile, out: Path) -> None:
         if not _holds(folder, text, copies):
             raise ConfigError(f"{out} holds another campaign; choose another --out")
         return
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"{out}: cannot write results here: {error.strerror}; choose another --out") from None
     for source in copies:
         if source.is_dir():
             ignored = shutil.ignore_patterns("__pycache__")

@@ -96,7 +96,8 @@ def test_what_makes_figures_doubtful_is_said(tmp_path: Path) -> None:
     assert sum("throttled in 1 trials" in warning for warning in warnings) == 1
 
 
-def test_the_table_fits_a_log_and_says_all(tmp_path: Path) -> None:
+def test_the_table_fits_a_log_and_says_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("COLUMNS", raising=False)
     text = table(summarise(demo_like(tmp_path, 100, rate_per_bit_day=(1e-9, 1e-8, 1e-7))))
     assert max(map(len, text.splitlines())) <= 100
     assert "\x1b" not in text
