@@ -12,9 +12,8 @@ from hil.compiler.program import Buffer, Draft, Parameter, Tensor, elements, pac
 from hil.compiler.window import window_of
 from node.model.steps import Opcode, Step, float_bits
 
-TILE_FLOATS = 8 * 16
+TILE_WORDS = 8 * 16
 """Sums of one tile, kept in the scratch for a panel of fewer than 16 channels."""
-
 NO_CLAMP = (float("-inf"), float("inf"))
 
 
@@ -71,19 +70,18 @@ def convolve(low: Lowering, node: Node, parameters: tuple[Array, Array], last: N
     weights = two_dimensional(weights)
     out_c = weights.shape[0]
     depthwise = groups == source.channels == out_c and groups > 1
+    opcode = Opcode.DEPTHWISE_F32 if depthwise else Opcode.CONV_F32
+    step = window.apply(clamp_columns(Step(opcode=opcode, groups=groups), clamp), source, out_c)
     if depthwise:
         weights = np.ascontiguousarray(weights.reshape(out_c, -1).T)
         packed_bias, scratch = bias, None
     else:
-        scratch = scratch_of(node, window.kernel, source.channels // groups)
+        scratch = scratch_of(node, step)
         weights, packed_bias = packed_groups(weights, groups), packed_vector(bias, groups)
-    opcode = Opcode.DEPTHWISE_F32 if depthwise else Opcode.CONV_F32
-    step = clamp_columns(Step(opcode=opcode, groups=groups), clamp)
     shape = (1, out_c, *window.out) if len(source.shape) == 4 else (1, out_c, window.out[1])
     out = Tensor(Buffer(name, "float32", elements(shape)), shape, channels_last=True)
     given = {"weights": low.parameter(node, 1, weights), "bias": low.parameter(node, 2, packed_bias)}
-    drafted = window.apply(step, source, out_c)
-    low.program.emit(Draft(node.name, drafted, {"in_a": source.buffer}, given, out.buffer, scratch))
+    low.program.emit(Draft(node.name, step, {"in_a": source.buffer}, given, out.buffer, scratch))
     low.values[name] = out
 
 
@@ -93,9 +91,19 @@ def check_channels(node: Node, source: Tensor, shape: tuple[int, ...], groups: i
         raise node.error(f"{groups} groups and weights {shape} do not fit an input of shape {source.shape}")
 
 
-def scratch_of(node: Node, kernel: tuple[int, int], channels: int) -> Buffer:
-    """Give the scratch of a convolution: eight gathered rows and one tile of sums."""
-    return Buffer(f"{node.name}.scratch", "float32", 8 * kernel[0] * kernel[1] * channels + TILE_FLOATS)
+def is_dense(step: Step) -> bool:
+    """Tell whether each output pixel is computed from the input pixel of the same number alone."""
+    moves = (step.kernel_h, step.kernel_w, step.stride_h, step.stride_w, step.groups)
+    return moves == (1, 1, 1, 1, 1) and (step.in_h, step.in_w) == (step.out_h, step.out_w)
+
+
+def scratch_of(node: Node, step: Step) -> Buffer:
+    """Give the scratch of a convolution: gathered inputs of up to eight pixels, and a tile of words."""
+    depth = step.kernel_h * step.kernel_w * (step.in_c // step.groups)
+    integer = step.opcode == Opcode.CONV_INT8
+    row_bytes = (4 * integer + (0 if is_dense(step) else 1 if integer else 4)) * depth
+    rows = min(8, step.out_h * step.out_w)
+    return Buffer(f"{node.name}.scratch", "uint8", rows * row_bytes + 4 * TILE_WORDS)
 
 
 def normalisation(low: Lowering, node: Node) -> tuple[Array, Array]:
@@ -154,7 +162,7 @@ def multiply(low: Lowering, node: Node, weights: Array, bias: Array) -> None:
     shape = (*source.shape[:-1], columns)
     out = Tensor(Buffer(name, "float32", rows * columns), shape)
     given = {"weights": low.parameter(node, 1, pack(weights)), "bias": low.parameter(node, 2, packed_vector(bias, 1))}
-    scratch = Buffer(f"{node.name}.scratch", "float32", TILE_FLOATS)
+    scratch = scratch_of(node, step)
     low.program.emit(Draft(node.name, clamp_columns(step, clamp), {"in_a": source.buffer}, given, out.buffer, scratch))
     low.values[name] = out
 

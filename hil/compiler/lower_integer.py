@@ -9,7 +9,6 @@ import numpy as np
 
 from hil.compiler.graph import Array, Node
 from hil.compiler.lower_float import (
-    TILE_FLOATS,
     check_channels,
     in_memory_order,
     matrix_rows,
@@ -92,6 +91,8 @@ def _lower_conv(low: Lowering, node: Node, source: Tensor, kind: Quantisation) -
     out_c = values.shape[0]
     bias, multipliers = integer_sums(low, node, (weights, kind, result), out_c)
     depthwise = groups == source.channels == out_c and groups > 1
+    step = Step(opcode=Opcode.DEPTHWISE_INT8 if depthwise else Opcode.CONV_INT8, groups=groups)
+    step = window.apply(step, source, out_c)
     if depthwise:
         values = np.ascontiguousarray(values.reshape(out_c, -1).T)
         scratch = Buffer(f"{node.name}.scratch", "int32", out_c)
@@ -101,9 +102,7 @@ def _lower_conv(low: Lowering, node: Node, source: Tensor, kind: Quantisation) -
             packed_vector(bias, groups),
             packed_vector(multipliers, groups),
         )
-        scratch = scratch_of(node, window.kernel, source.channels // groups)
-    step = Step(opcode=Opcode.DEPTHWISE_INT8 if depthwise else Opcode.CONV_INT8, groups=groups)
-    step = window.apply(step, source, out_c)
+        scratch = scratch_of(node, step)
     shape = (1, out_c, *window.out) if len(source.shape) == 4 else (1, out_c, window.out[1])
     _emit_sum(low, node, (step, kind, result), (values, bias, multipliers), (source, scratch, shape))
     return True
@@ -124,7 +123,7 @@ def _lower_gemm(low: Lowering, node: Node, source: Tensor, kind: Quantisation) -
     rows = matrix_rows(node, source, depth)
     bias, multipliers = integer_sums(low, node, (weights, kind, result), columns)
     step = Step(opcode=Opcode.CONV_INT8, in_w=rows, in_c=depth, out_w=rows, out_c=columns)
-    scratch = Buffer(f"{node.name}.scratch", "int32", 8 * depth + TILE_FLOATS)
+    scratch = scratch_of(node, step)
     packed = pack(values), packed_vector(bias, 1), packed_vector(multipliers, 1)
     _emit_sum(low, node, (step, kind, result), packed, (source, scratch, (*source.shape[:-1], columns)))
     return True

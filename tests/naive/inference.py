@@ -108,9 +108,10 @@ def conv(memory: Memory, step: Step) -> None:
                 weight = packed_place(step, c, k, depth)[0]
                 k += 1
                 if integer:
-                    if source is not None:
-                        value = memory.byte(step.in_a + source + first + i, bool(step.signed & 1)) - step.zero_a
-                        total += value * memory.byte(step.weights + weight, True)
+                    # Padding is the byte of the zero point: 0 unless a strike made a zero point that is no byte.
+                    byte = memory.u8[step.in_a + source + first + i] if source is not None else step.zero_a & 255
+                    value = int(byte) - (256 if step.signed & 1 and byte > 127 else 0) - step.zero_a
+                    total += value * memory.byte(step.weights + weight, True)
                 else:
                     value = memory.f32(step.in_a + 4 * (source + first + i)) if source is not None else np.float32(0)
                     total = fma_f32(value, memory.f32(step.weights + 4 * weight), total)

@@ -35,7 +35,7 @@ def valid_row(opcode: Opcode) -> Step:
     step = Step(opcode=opcode, in_a=0, in_b=256, out=512, weights=1024, bias=3328, scales=3456, scratch=SIZE - 600)
     step = replace(step, high=float_bits(6.0) if opcode < Opcode.QUANTIZE else 127)
     if opcode in (Opcode.CONV_F32, Opcode.CONV_INT8):
-        return replace(step, in_w=2, in_c=2, out_w=2, out_c=3, scratch=SIZE - 4 * (8 * 2 + 128))
+        return replace(step, in_w=2, in_c=2, out_w=2, out_c=3, scratch=SIZE - (5 * 2 * 2 + 4 * 128))
     if opcode in (Opcode.ADD_F32, Opcode.ADD_INT8):
         return replace(step, in_c=8, count=4)
     if opcode == Opcode.TRANSPOSE:

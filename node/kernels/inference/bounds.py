@@ -88,6 +88,12 @@ def is_dense(row: Any) -> Any:
 
 
 @kernel
+def tile_rows(row: Any) -> Any:
+    """Give the most output pixels that are computed at once."""
+    return min(TILE_ROWS, row[OUT_H] * row[OUT_W])
+
+
+@kernel
 def product_fits(row: Any, item: int, gathered: int, total: int) -> bool:
     """Check a row whose outputs are sums over packed weights.
 
@@ -98,7 +104,7 @@ def product_fits(row: Any, item: int, gathered: int, total: int) -> bool:
     item : int
         Bytes of an input, a weight and an output.
     gathered : int
-        Rows of words in the scratch, each as long as a sum; a tile of words follows them.
+        Bytes in the scratch for each product of a sum; a tile of words comes on top.
     total : int
         Bytes of the arena.
     """
@@ -117,7 +123,7 @@ def product_fits(row: Any, item: int, gathered: int, total: int) -> bool:
     return (
         fits(row[WEIGHTS], item * depth * columns, item, total)
         and fits(row[BIAS], 4 * columns, 4, total)
-        and fits(row[SCRATCH], 4 * (gathered * depth + TILE_ROWS * LANES), 4, total)
+        and fits(row[SCRATCH], gathered * depth + 4 * TILE_ROWS * LANES, 4, total)
     )
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from node.jit import f32_from_bits, kernel
-from node.kernels.inference.bounds import is_dense, product_fits
+from node.kernels.inference.bounds import is_dense, product_fits, tile_rows
 from node.kernels.inference.columns import (
     BIAS,
     GROUPS,
@@ -27,8 +27,9 @@ from node.kernels.inference.columns import (
     OUT_W,
     SCRATCH,
     WEIGHTS,
+    ZERO_A,
 )
-from node.kernels.inference.gather import FLOAT, gather
+from node.kernels.inference.gather import gather
 from node.kernels.inference.tiles import LANES, TILE_ROWS, tile_f32, tile_f32_row, tile_f32_wide_row
 
 
@@ -43,7 +44,7 @@ def multiply(u8: Any, f32: Any, row: Any, group: int, pixel: int, left: int) -> 
     bias = row[BIAS] + 4 * group * panels * LANES
     out = row[OUT] + 4 * (pixel * row[OUT_C] + group * channels)
     clamp = (f32_from_bits(row[LOW]), f32_from_bits(row[HIGH]))
-    gathered = 0 if is_dense(row) else TILE_ROWS * depth
+    gathered = 0 if is_dense(row) else tile_rows(row) * depth
     sums = row[SCRATCH] + 4 * gathered
     panel = 0
     while panel < panels:
@@ -75,13 +76,13 @@ def multiply(u8: Any, f32: Any, row: Any, group: int, pixel: int, left: int) -> 
 
 
 @kernel
-def conv_f32(u8: Any, i32: Any, f32: Any, row: Any) -> int:
+def conv_f32(u8: Any, f32: Any, row: Any) -> int:
     """Run a CONV_F32 row.
 
     Parameters
     ----------
-    u8, i32, f32 : ndarray
-        The whole arena, seen as bytes, words and floats.
+    u8, f32 : ndarray
+        The whole arena, seen as bytes and floats.
     row : ndarray of int64
         The step, outside the arena.
 
@@ -91,7 +92,7 @@ def conv_f32(u8: Any, i32: Any, f32: Any, row: Any) -> int:
         OK or INVALID.
     """
     dense = is_dense(row)
-    if not product_fits(row, 4, 0 if dense else TILE_ROWS, u8.size):
+    if row[ZERO_A] != 0 or not product_fits(row, 4, 0 if dense else 4 * tile_rows(row), u8.size):
         return INVALID
     pixels = row[OUT_H] * row[OUT_W]
     depth = row[KERNEL_H] * row[KERNEL_W] * (row[IN_C] // row[GROUPS])
@@ -100,6 +101,6 @@ def conv_f32(u8: Any, i32: Any, f32: Any, row: Any) -> int:
             if dense:
                 multiply(u8, f32, row, group, pixel, row[IN_A] + 4 * pixel * depth)
             else:
-                gather(u8, i32, row, FLOAT, (pixel, min(TILE_ROWS, pixels - pixel)), group)
+                gather(u8, row, 4, (pixel, min(TILE_ROWS, pixels - pixel)), group, row[SCRATCH])
                 multiply(u8, f32, row, group, pixel, row[SCRATCH])
     return OK

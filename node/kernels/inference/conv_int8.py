@@ -1,14 +1,18 @@
 """Convolution and product with a matrix in integers: int8 weights, int32 sums that wrap, one float multiplier.
 
-The input row is gathered as int32 values without their zero point, so a sum is exact in any order.
+The input rows are gathered as bytes, then widened to int32 without their zero point; sums are exact in any
+order. The scratch is up to eight rows of words, a tile for a panel of fewer than 16 channels, and, unless the input
+lies there side by side already, as many rows of bytes.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from node.jit import kernel
-from node.kernels.inference.bounds import fits, is_dense, product_fits
+from node.kernels.inference.bounds import fits, is_dense, product_fits, tile_rows
 from node.kernels.inference.columns import (
     BIAS,
     GROUPS,
@@ -26,10 +30,12 @@ from node.kernels.inference.columns import (
     OUT_W,
     SCALES,
     SCRATCH,
+    SIGNED,
     WEIGHTS,
+    ZERO_A,
     ZERO_OUT,
 )
-from node.kernels.inference.gather import INTEGER, copy_run, gather
+from node.kernels.inference.gather import gather
 from node.kernels.inference.quantised import zeros_fit
 from node.kernels.inference.tiles import LANES, TILE_ROWS, tile_int8, tile_int8_row
 
@@ -41,7 +47,7 @@ def multiply(u8: Any, row: Any, group: int, pixel: int, depth: int) -> None:
     panels = (channels + LANES - 1) // LANES
     rows = min(TILE_ROWS, row[OUT_H] * row[OUT_W] - pixel)
     limits = (row[ZERO_OUT], row[LOW], row[HIGH])
-    sums = row[SCRATCH] + 4 * TILE_ROWS * depth
+    sums = row[SCRATCH] + 4 * tile_rows(row) * depth
     for panel in range(panels):
         column = (group * panels + panel) * LANES
         weights, bias, scales = row[WEIGHTS] + column * depth, row[BIAS] + 4 * column, row[SCALES] + 4 * column
@@ -62,6 +68,22 @@ def multiply(u8: Any, row: Any, group: int, pixel: int, depth: int) -> None:
 
 
 @kernel
+def widen(u8: Any, i32: Any, row: Any, source: int, count: int) -> None:
+    """Write bytes from ``source``, without their zero point, as words to the scratch.
+
+    An int8 with its top bit inverted is its value plus 128: one formula for both kinds of bytes. Here and in
+    other kernels an inner loop runs over slices from their start: an index that cannot be negative needs no
+    wrap-around, and only then does the compiler use vector registers.
+    """
+    flip = np.uint8(128 if row[SIGNED] & 1 else 0)
+    shift = np.int32(flip + row[ZERO_A])
+    values = u8[source : source + count]
+    words = i32[row[SCRATCH] // 4 : row[SCRATCH] // 4 + count]
+    for i in range(count):
+        words[i] = np.int32(values[i] ^ flip) - shift
+
+
+@kernel
 def conv_int8(u8: Any, i32: Any, row: Any) -> int:
     """Run a CONV_INT8 row.
 
@@ -77,7 +99,8 @@ def conv_int8(u8: Any, i32: Any, row: Any) -> int:
     int
         OK or INVALID.
     """
-    if not product_fits(row, 1, TILE_ROWS, u8.size) or not zeros_fit(row):
+    dense = is_dense(row)
+    if not product_fits(row, 1, (4 if dense else 5) * tile_rows(row), u8.size) or not zeros_fit(row):
         return INVALID
     groups = row[GROUPS]
     columns = (row[OUT_C] // groups + LANES - 1) // LANES * LANES * groups
@@ -85,14 +108,13 @@ def conv_int8(u8: Any, i32: Any, row: Any) -> int:
         return INVALID
     pixels = row[OUT_H] * row[OUT_W]
     depth = row[KERNEL_H] * row[KERNEL_W] * (row[IN_C] // groups)
-    dense = is_dense(row)
-    scratch = row[SCRATCH] // 4
     for group in range(groups):
         for pixel in range(0, pixels, TILE_ROWS):
             rows = min(TILE_ROWS, pixels - pixel)
-            if dense:
-                copy_run(u8, i32, row, INTEGER, row[IN_A] + pixel * depth, scratch, rows * depth)
-            else:
-                gather(u8, i32, row, INTEGER, (pixel, rows), group)
+            source = row[IN_A] + pixel * depth
+            if not dense:
+                source = row[SCRATCH] + 4 * (tile_rows(row) * depth + TILE_ROWS * LANES)
+                gather(u8, row, 1, (pixel, rows), group, source)
+            widen(u8, i32, row, source, rows * depth)
             multiply(u8, row, group, pixel, depth)
     return OK

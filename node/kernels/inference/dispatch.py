@@ -47,7 +47,7 @@ def run_steps(memory: Any, table: Any, row: Any, first: int, last: int) -> int:
         opcode = row[OPCODE]
         status = INVALID
         if opcode == CONV_F32:
-            status = conv_f32(u8, i32, f32, row)
+            status = conv_f32(u8, f32, row)
         elif opcode == CONV_INT8:
             status = conv_int8(u8, i32, row)
         elif opcode == DEPTHWISE_F32:

@@ -226,7 +226,7 @@ def copy_bytes(typing_context: Any, memory: Any, source: Any, place: Any, count:
     def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         base = context.make_array(signature.args[0])(context, builder, arguments[0]).data
         origin, target = (builder.gep(base, [arguments[i]]) for i in (1, 2))
-        cgutils.raw_memmove(builder, target, origin, arguments[3], ir.IntType(64)(1))
+        cgutils.raw_memmove(builder, target, origin, arguments[3], 1)  # type: ignore[no-untyped-call]
         return context.get_dummy_value()
 
     return types.void(memory, types.int64, types.int64, types.int64), codegen
