@@ -58,7 +58,7 @@ class Computer:
     --------
     >>> import numpy as np, hil, node
     >>> from hil.workloads import digits
-    >>> computer = node.Computer(hil.compile_model(digits("int8").model))
+    >>> computer = node.Computer(hil.compile_model(digits("int8").model_path))
     >>> computer.infer({"image": np.zeros((1, 1, 8, 8), np.float32)})["logits"].shape
     (1, 10)
     """

@@ -33,7 +33,12 @@ def test_commands_work_in_the_order_given(tmp_path: Path) -> None:
         words = command.split()
         assert words[0] == "hil"
         done = subprocess.run(
-            [sys.executable, "-m", "hil", *words[1:]], cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False
+            [sys.executable, "-m", "hil", *words[1:]],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
         )
         assert done.returncode == 0, f"{command}\n{done.stderr}"
         assert done.stdout, command

@@ -41,6 +41,7 @@ print(logits.shape)
 def test_the_node_needs_nothing_else(tmp_path: Path) -> None:
     path = tmp_path / "digits.image"
     hil.compile_model(digits("int8").model_path).save(path)
-    done = subprocess.run([sys.executable, "-c", ALONE, str(path)], capture_output=True, text=True, timeout=120, check=False)
+    command = [sys.executable, "-c", ALONE, str(path)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == "(1, 10)"
