@@ -68,8 +68,8 @@ def compile_model(path: str | PathLike[str], input_shapes: Mapping[str, Sequence
         low.values[port.name] = tensor
         program.inputs.append((port.name, tensor))
     for node in graph.nodes:
-        if not low.is_absorbed(node) and not lower_integer.lower_integer(low, node):
-            OPERATORS[node.op](low, node)
+        if not low.is_absorbed(node):
+            _lower(low, node)
     for name in graph.outputs:
         if name not in low.values:
             raise ModelError(f"{graph.source}: output {name!r} is constant: there is nothing to compute")
@@ -80,6 +80,15 @@ def compile_model(path: str | PathLike[str], input_shapes: Mapping[str, Sequence
     if not program.drafts:
         raise ModelError(f"{graph.source}: the model computes nothing: its outputs are its inputs, reshaped")
     return plan_image(program)
+
+
+def _lower(low: Lowering, node: Node) -> None:
+    """Lower one node; attributes and constants that contradict each other are the model's fault."""
+    try:
+        if not lower_integer.lower_integer(low, node):
+            OPERATORS[node.op](low, node)
+    except (ValueError, TypeError, KeyError, IndexError) as error:
+        raise node.error(f"its attributes and constants do not fit together ({error!r}): check the model") from error
 
 
 def refuse_unsupported(graph: Graph) -> None:

@@ -36,6 +36,17 @@ def fold_constants(model: Any, path: Path) -> None:
     _drop_pass_through(model)
 
 
+def constant_arrays(model: Any, path: Path) -> dict[str, Any]:
+    """Give the constants of a model as arrays, by name."""
+    arrays = {}
+    for tensor in model.graph.initializer:
+        try:
+            arrays[tensor.name] = numpy_helper.to_array(tensor)
+        except (ValueError, TypeError, KeyError) as error:
+            raise ModelError(f"{path}: constant {tensor.name!r} is damaged ({error}): export it again") from error
+    return arrays
+
+
 def _known_shapes(model: Any, path: Path) -> dict[str, tuple[int, ...]]:
     stripped = onnx.ModelProto.FromString(model.SerializeToString())
     del stripped.graph.value_info[:]
@@ -54,7 +65,7 @@ def _known_shapes(model: Any, path: Path) -> dict[str, tuple[int, ...]]:
 
 
 def _fold_once(model: Any, shapes: dict[str, tuple[int, ...]], path: Path) -> bool:
-    constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
+    constants = constant_arrays(model, path)
     kept = []
     found: dict[str, Any] = {}
     for node in model.graph.node:

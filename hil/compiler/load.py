@@ -11,7 +11,7 @@ from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from onnx import numpy_helper
 
 from firmware_bridge.errors import ModelError
-from hil.compiler.fold import fold_constants
+from hil.compiler.fold import constant_arrays, fold_constants
 from hil.compiler.graph import Graph, Node, Port
 
 FLOAT_DTYPES = {onnx.TensorProto.FLOAT: "float32", onnx.TensorProto.INT8: "int8", onnx.TensorProto.UINT8: "uint8"}
@@ -35,8 +35,9 @@ def load_graph(path: Path, input_shapes: Mapping[str, Sequence[int]] | None = No
     model = _read(path)
     ports = _fix_inputs(model, path, dict(input_shapes or {}))
     _sort_nodes(model, path)
+    _check(model, path)
     fold_constants(model, path)
-    constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
+    constants = constant_arrays(model, path)
     nodes = tuple(_node(proto, index, path) for index, proto in enumerate(model.graph.node))
     outputs = tuple(value.name for value in model.graph.output)
     opset = max((entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")), default=1)
@@ -54,7 +55,21 @@ def _read(path: Path) -> Any:
         raise ModelError(f"{path}: cannot be read: {advice} ({_first_line(error)})") from error
     if not model.graph.node or not model.graph.output:
         raise ModelError(f"{path}: holds no ONNX graph: the file is cut short, empty or of another kind")
+    names = [name for node in model.graph.node for name in (node.name, node.op_type, *node.input, *node.output)]
+    if any(not isinstance(name, str) for name in names):
+        raise ModelError(f"{path}: a name in it is no text: the file is damaged, export it again")
     return model
+
+
+def _check(model: Any, path: Path) -> None:
+    """Compare nodes and attributes with the operators of the ONNX standard, and decode every constant."""
+    for value in model.graph.output:
+        value.type.tensor_type.shape.SetInParent()  # Some exporters leave the shape of an output out.
+    try:
+        onnx.checker.check_model(model)
+    except (onnx.checker.ValidationError, ValueError, TypeError) as error:
+        raise ModelError(f"{path}: breaks the ONNX standard ({_first_line(error)}): export it again") from error
+    constant_arrays(model, path)
 
 
 def _first_line(error: BaseException) -> str:

@@ -8,9 +8,12 @@ import numpy as np
 import onnx
 import pytest
 
+import hil
 from firmware_bridge.errors import ModelError
 from hil.compiler import compile_model
 from tests.onnx_models import Builder, model_of, small_cnn
+
+WORKLOADS = Path(hil.__file__).parent / "workloads"
 
 
 def save(model: onnx.ModelProto, path: Path) -> Path:
@@ -171,3 +174,32 @@ def test_constant_output(tmp_path: Path) -> None:
     b = Builder()
     nodes = [onnx.helper.make_node("Relu", [b.weights(1, 4)], ["y"]), onnx.helper.make_node("Relu", ["x"], ["z"])]
     refused(save(model_of(nodes, b.constants, (1, 4), "y"), tmp_path / "m.onnx"), "constant")
+
+
+@pytest.mark.parametrize("seed", range(150))
+def test_a_damaged_file_gives_an_image_or_a_plain_word(seed: int, tmp_path: Path) -> None:
+    path = WORKLOADS / ("digits_f32.onnx", "digits_int8.onnx")[seed % 2]
+    data = bytearray(path.read_bytes())
+    rng = np.random.default_rng(seed)
+    for position in rng.integers(0, 3000, rng.integers(1, 4)):
+        place = position if rng.random() < 0.5 else len(data) - 1 - position
+        data[place] ^= 1 << int(rng.integers(0, 8))
+    damaged = tmp_path / "damaged.onnx"
+    damaged.write_bytes(data)
+    try:
+        image = compile_model(damaged)
+    except ModelError as error:
+        assert "damaged" in str(error)
+    else:
+        assert len(image.steps) > 0
+
+
+def test_a_constant_shorter_than_its_shape_is_named(tmp_path: Path) -> None:
+    model = onnx.load(str(small_cnn(tmp_path / "whole.onnx")))
+    model.graph.initializer[0].raw_data = model.graph.initializer[0].raw_data[:-4]
+    refused(save(model, tmp_path / "m.onnx"))
+
+
+def test_an_operator_without_an_attribute_it_needs_is_named(tmp_path: Path) -> None:
+    b = Builder()
+    refused(b.save(tmp_path / "m.onnx", (1, 1, 4, 4), b.add("MaxPool", "x")), "kernel_shape")
