@@ -15,7 +15,7 @@ from hil.campaign.plan import Plan
 from hil.campaign.progress import ProgressEvent, ProgressSink
 from hil.campaign.record import HeatRow, LinkRow, Row, TrialRow
 from hil.campaign.session import Session
-from hil.campaign.store import HEADER_FILE, Store, read_header
+from hil.campaign.store import HEADER_FILE, Store, read_header, read_rows
 from hil.campaign.target import open_session
 from hil.campaign.task import Task
 from hil.campaign.task_runner import TaskRunner
@@ -116,6 +116,14 @@ def missing_trials(experiment: Experiment, store: Store) -> dict[str, tuple[int,
             held[row.protection].add(row.trial)
     wanted = range(experiment.trials)
     return {name: tuple(trial for trial in wanted if trial not in trials) for name, trials in held.items()}
+
+
+def missing_trials_of(directory: Path) -> int:
+    """Give how many trials a results directory has no row of yet."""
+    header = read_header(directory)
+    wanted = {task.name: header.trials for task in header.tasks}
+    done = {(row.protection, row.trial) for row in read_rows(directory) if isinstance(row, TrialRow)}
+    return sum(wanted.values()) - sum(trial < wanted.get(name, 0) for name, trial in done)
 
 
 def _holds_heat(store: Store) -> bool:

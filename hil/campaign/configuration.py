@@ -15,6 +15,7 @@ import msgspec
 from firmware_bridge.errors import ConfigError
 from hil.boards.address import check_target
 from hil.campaign.protections import ProtectionEntry, read_entry, with_controls
+from hil.campaign.record import DAY_S
 from hil.strikes.fault_model import FaultModel
 from hil.strikes.fault_model import preset as fault_model_preset
 from hil.toml_file import Table, check_keys, read_document, typed_table
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 STRIKE_REGIONS = ("weights", "activations", "steps")
 CRITICAL = ("top1", "labels", "tolerance")
 BUILTIN = {"builtin:digits_int8": "int8", "builtin:digits_f32": "f32"}
+RATE_KEYS = ("low", "best", "high")
 MISSING_HINT = "write a campaign with `hil init --example DIR`"
 
 Count = Annotated[int, msgspec.Meta(ge=1, le=2**31 - 1)]
@@ -75,11 +77,17 @@ class StrikesSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 
 
 class RateSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """``[rate]``: upsets per bit and day, as low, best and high."""
+    """``[rate]``: upsets per bit and day, as low, best and high, and how much work the computer has in a day.
+
+    With ``demand_per_day`` inferences of ``inference_s`` seconds each (at full speed, unprotected) it is exposed
+    while it works: its memory is loaded for that. Without, it works and is exposed all day.
+    """
 
     low: float
     best: float
     high: float
+    demand_per_day: float | None = None
+    inference_s: float | None = None
 
 
 class HeatSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -211,6 +219,7 @@ def read_campaign(document: Table, path: Path) -> CampaignFile:
         protections=_protections(document.get("protection", []), f"{path}: [[protection]]"),
         heat=_heat(document.get("heat"), f"{path}: [heat]"),
     )
+    _check_demand(result.rate, result.protections, f"{path}: [rate]")
     _check_workload(result, f"{path}: [workload]")
     return result
 
@@ -237,11 +246,26 @@ def _rate(table: Any, where: str) -> RateSection | None:
         return None
     rate = typed_table(table, RateSection, where)
     for key, value in msgspec.structs.asdict(rate).items():
-        if not (isfinite(value) and value > 0.0):
-            raise ConfigError(f"{where}: {key} = {value}: give upsets per bit and day above 0, or leave [rate] out")
+        if value is not None and not (isfinite(value) and value > 0.0):
+            wanted = "upsets per bit and day above 0, or leave [rate] out" if key in RATE_KEYS else "a number above 0"
+            raise ConfigError(f"{where}: {key} = {value}: give {wanted}")
     if not rate.low <= rate.best <= rate.high:
         raise ConfigError(f"{where}: low, best, high = {rate.low}, {rate.best}, {rate.high}: put them in rising order")
+    if (rate.demand_per_day is None) != (rate.inference_s is None):
+        raise ConfigError(f"{where}: demand_per_day and inference_s belong together; give both or neither")
     return rate
+
+
+def _check_demand(rate: RateSection | None, protections: tuple[ProtectionEntry, ...], where: str) -> None:
+    if rate is None or rate.demand_per_day is None or rate.inference_s is None:
+        return
+    for entry in protections:
+        work_s = rate.demand_per_day * rate.inference_s * entry.protection.slowdown
+        if work_s > DAY_S:
+            raise ConfigError(
+                f"{where}: demand_per_day = {rate.demand_per_day:g} keeps {entry.name!r} busy for {work_s:.0f} s "
+                f"of the {DAY_S:.0f} s of a day; lower demand_per_day, inference_s or that slowdown"
+            )
 
 
 def _heat(table: Any, where: str) -> HeatSection | None:

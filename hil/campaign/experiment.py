@@ -73,6 +73,8 @@ class Experiment:
             rate_per_bit_day=None if rate is None else (rate.low, rate.best, rate.high),
             versions=versions(),
             tasks=tuple(_task_record(task) for task in self.tasks),
+            demand_per_day=None if rate is None else rate.demand_per_day,
+            inference_s=None if rate is None else rate.inference_s,
         )
 
     def _tensors(self) -> tuple[TensorRecord, ...]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import msgspec
 
 SCHEMA_VERSION = 1
+DAY_S = 86400.0
 
 
 class RegionRecord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -52,6 +53,8 @@ class Header(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """Everything that defines a run; two runs with equal headers (apart from ``created``) have equal rows.
 
     ``rate_per_bit_day`` is the user's (low, best, high) triple, or None: then results stay per million strikes.
+    ``demand_per_day`` is the number of inferences asked for in a day and ``inference_s`` what one takes on the flight
+    computer at full speed; None where the computer works, and is exposed, all day.
     """
 
     schema: int
@@ -75,6 +78,8 @@ class Header(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     rate_per_bit_day: tuple[float, float, float] | None
     versions: dict[str, str]
     tasks: tuple[TaskRecord, ...]
+    demand_per_day: float | None = None
+    inference_s: float | None = None
 
 
 class FaultRecord(msgspec.Struct, frozen=True, array_like=True):

@@ -20,6 +20,7 @@ from hil.campaign.record import SCHEMA_VERSION, Header, Row
 
 HEADER_FILE = "record.json"
 ROWS_FILE = "rows.jsonl"
+CONFIRMATION_FOLDER = "confirmation"
 
 _encode = msgspec.json.Encoder().encode
 _decode_row = msgspec.json.Decoder(Row).decode
@@ -38,6 +39,12 @@ def read_header(directory: Path) -> Header:
     if header.schema != SCHEMA_VERSION:
         raise DataError(f"{path}: schema {header.schema}; this version reads {SCHEMA_VERSION}")
     return header
+
+
+def confirmation_folder(directory: Path) -> Path | None:
+    """Give where a run keeps the results of its confirmation on fresh strikes; None where there is none."""
+    folder = directory / CONFIRMATION_FOLDER
+    return folder if (folder / HEADER_FILE).exists() else None
 
 
 def read_rows(directory: Path) -> Iterator[Row]:

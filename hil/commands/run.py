@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 @click.option("--trials", type=click.IntRange(min=1), help="Trials per protection, instead of the file's.")
 @click.option("--workers", type=click.IntRange(min=1), default=1, show_default=True, help="Processes at work.")
 @click.option("--out", type=click.Path(path_type=Path), help="Results directory [default: runs/<time>-<name>].")
+@click.option("--confirm", is_flag=True, help="Then repeat it on fresh strikes, as `hil confirm` does.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of the table.")
 @click.option("--plan", "plan_only", is_flag=True, help="Say what would be run and how long it takes; run nothing.")
 def command(  # noqa: PLR0913, PLR0917 - one parameter an option
@@ -26,6 +27,7 @@ def command(  # noqa: PLR0913, PLR0917 - one parameter an option
     trials: int | None,
     workers: int,
     out: Path | None,
+    confirm: bool,
     as_json: bool,
     plan_only: bool,
 ) -> None:
@@ -44,18 +46,23 @@ def command(  # noqa: PLR0913, PLR0917 - one parameter an option
     if plan_only:
         _print_plan(described, options, as_json=as_json)
     else:
-        carry_out(described, options, out, as_json=as_json)
+        carry_out(described, options, out, confirm=confirm, as_json=as_json)
 
 
-def carry_out(campaign: CampaignFile, options: RunOptions, out: Path | None, *, as_json: bool) -> None:
+def carry_out(
+    campaign: CampaignFile, options: RunOptions, out: Path | None, *, confirm: bool = False, as_json: bool
+) -> None:
     """Run a campaign into ``out`` (a new directory below ``runs`` if None) and print its results."""
     from hil.campaign.collect import run_campaign
+    from hil.campaign.confirm import confirm_campaign
     from hil.commands.progress import shown_progress
     from hil.commands.results import new_directory, print_results, resumable
 
     directory = out if out is not None else new_directory(campaign.campaign.name)
     with resumable(directory), shown_progress() as progress:
         run_campaign(campaign, out=directory, options=options, progress=progress)
+        if confirm:
+            confirm_campaign(directory, workers=options.workers, progress=progress)
     print_results(directory, as_json=as_json)
 
 

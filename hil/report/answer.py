@@ -26,15 +26,24 @@ class Answer:
 def answer(summary: Summary) -> Answer:
     """Say which protection failed least; "undecided" where its interval overlaps another's.
 
-    Controls other than ``none`` and tasks held at a temperature take no part.
+    The intervals compared hold for all rivals together. Controls other than ``none`` and tasks held at a
+    temperature take no part.
     """
-    rivals = [
-        task
-        for task in summary.tasks
-        if task.record.control in ("", "none") and task.record.temperature_c is None and task.failure
-    ]
-    rivals.sort(key=lambda task: (_failure(task), task.name))
-    return Answer(sentence=_sentence(rivals), remarks=_remarks(summary), warnings=_warnings(summary))
+    sentence = _sentence(_rivals(summary))
+    return Answer(sentence=sentence, remarks=_remarks(summary), warnings=_warnings(summary))
+
+
+def winner(summary: Summary) -> TaskSummary | None:
+    """Give the protection that surely failed less than every other one; None where that is undecided."""
+    rivals = _rivals(summary)
+    if len(rivals) < 2 or any(_overlap(rivals[0], task) for task in rivals[1:]):
+        return None
+    return rivals[0]
+
+
+def _rivals(summary: Summary) -> list[TaskSummary]:
+    rivals = [task for task in summary.tasks if task.ranked_failure]
+    return sorted(rivals, key=lambda task: (_failure(task), task.name))
 
 
 def noise_floor_text(summary: Summary) -> str:
@@ -76,11 +85,30 @@ def _remarks(summary: Summary) -> tuple[str, ...]:
     if none and none.failure:
         per_million = interval_text(none.failure.per_million())
         remarks.append(f"Without protection: {per_million} failures per million strikes.")
-    remarks.append(
-        "Intervals are exact (Clopper-Pearson, 95 % each). One fault model was tried: this compares protections, "
-        "it recommends none."
-    )
+    remarks.append(confirmation_text(summary))
+    together = f"; for the ranking, 95 % of all {len(_rivals(summary))} together"
+    remarks.append(f"Intervals are exact (Clopper-Pearson, 95 % each{together}). One fault model was tried.")
     return tuple(remarks)
+
+
+def confirmation_text(summary: Summary) -> str:
+    """Say whether what won also wins on strikes that had no part in choosing it."""
+    first, second = winner(summary), summary.confirmation
+    if second is None:
+        return (
+            "Not confirmed: whoever wins among several was lucky as well, so this compares protections and recommends "
+            "none; `hil confirm` repeats it on fresh strikes."
+        )
+    strikes = f"{count_text(second.header.trials)} fresh strikes each (seed {second.header.seed})"
+    if first is None:
+        return f"Nothing to confirm: no protection won; {strikes} were run."
+    again = next((task for task in second.tasks if task.name == first.name), None)
+    if not second.complete or again is None or again.failure is None:
+        return f"Not confirmed yet: the run on {strikes} is not complete."
+    rate = f"{interval_text(again.failure.per_million())} failures per million strikes"
+    if winner(second) is not again:
+        return f"Not confirmed: on {strikes} {first.name}, with {rate}, was not surely better than all others."
+    return f"Confirmed: on {strikes} {first.name} again failed least, with {rate}; recommended under this fault model."
 
 
 def _warnings(summary: Summary) -> tuple[str, ...]:
@@ -117,9 +145,10 @@ def _failure(task: TaskSummary) -> tuple[float, float]:
 
 
 def _overlap(first: TaskSummary, second: TaskSummary) -> bool:
-    assert first.failure is not None
-    assert second.failure is not None
-    return first.failure.low <= second.failure.high and second.failure.low <= first.failure.high
+    assert first.ranked_failure is not None
+    assert second.ranked_failure is not None
+    one, other = first.ranked_failure, second.ranked_failure
+    return one.low <= other.high and other.low <= one.high
 
 
 def _tally(task: TaskSummary) -> str:

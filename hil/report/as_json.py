@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from hil.report.answer import winner
 from hil.report.budget import budget_of
 from hil.report.costs import Costs
 from hil.report.summary import Summary, TaskSummary
@@ -24,7 +25,7 @@ def to_json(summary: Summary) -> Json:
     """Give everything the report shows as plain JSON values, keys in a fixed order.
 
     Estimates are probabilities per trial, each with ``low``, ``best`` and ``high``; ``failures_per_day`` is in
-    failures a day. Units stand in the names.
+    failures a day. ``winner`` is null where the comparison is undecided. Units stand in the names.
     """
     header = summary.header
     return {
@@ -49,6 +50,10 @@ def to_json(summary: Summary) -> Json:
         "fault_model": json.loads(header.fault_model),
         "strike_key": header.strike_key,
         "rate_per_bit_day": header.rate_per_bit_day and list(header.rate_per_bit_day),
+        "demand_per_day": header.demand_per_day,
+        "inference_s": header.inference_s,
+        "winner": first.name if (first := winner(summary)) else None,
+        "confirmation": summary.confirmation and to_json(summary.confirmation),
         "budget": [asdict(line) for line in budget_of(summary)],
         "infrastructure_attempts": [
             {"protection": row.protection, "trial": row.trial, "reason": row.reason} for row in summary.attempts
@@ -86,6 +91,7 @@ def _task(task: TaskSummary) -> Json:
         "trials": task.trials,
         "outcomes": {outcome.value: count for outcome, count in task.outcomes.items()},
         "estimates": {name: _estimate(estimate) for name, estimate in task.estimates.items()},
+        "ranked_failure": task.ranked_failure and _estimate(task.ranked_failure),
         "failures_per_day": task.failures_per_day and _estimate(task.failures_per_day),
         "paired_with_none": task.paired and _paired(task.paired),
         "costs": _costs(task.costs),

@@ -8,12 +8,13 @@ from typing import NamedTuple
 
 from firmware_bridge.errors import DataError
 from hil.campaign.outcome import Outcome
-from hil.campaign.record import AttemptRow, Header, HeatRow, LinkRow, TaskRecord, TrialRow
-from hil.campaign.store import read_header, read_rows
+from hil.campaign.record import DAY_S, AttemptRow, Header, HeatRow, LinkRow, TaskRecord, TrialRow
+from hil.campaign.store import confirmation_folder, read_header, read_rows
 from hil.report.costs import Costs, CostTally
 from hil.report.vulnerability import MapRow, VulnerabilityMap
 from hil.stats.counts import OutcomeCounts, PairedCounts
-from hil.stats.intervals import Estimate
+from hil.stats.family import each_confidence
+from hil.stats.intervals import CONFIDENCE, Estimate
 from hil.stats.strata import Stratum, events_per_shared_strike
 
 
@@ -47,9 +48,12 @@ class TaskSummary:
         Expected number per strike on the shared cells, added strikes included, of each outcome by name, of
         ``failure`` (any that is a failure) and of ``sdc`` (both kinds), with 95 % limits (see
         :func:`hil.stats.events_per_shared_strike`). Empty before the first trial.
+    ranked_failure : Estimate or None
+        ``estimates["failure"]`` with limits that hold for all ranked protections together (see
+        :func:`hil.stats.each_confidence`); None for what takes no part in the ranking.
     failures_per_day : Estimate or None
-        Low rate times low probability up to high rate times high probability, for the struck shared bits; None
-        without a rate.
+        Low rate times low probability up to high rate times high probability, for the struck shared bits and the
+        exposed part of a day; None without a rate.
     paired : PairedCounts or None
         Failures of the strikes on the shared cells, minus those of ``none`` under the same strikes.
     """
@@ -58,6 +62,7 @@ class TaskSummary:
     trials: int
     outcomes: dict[Outcome, int]
     estimates: dict[str, Estimate]
+    ranked_failure: Estimate | None
     failures_per_day: Estimate | None
     paired: PairedCounts | None
     exposure: Exposure
@@ -90,13 +95,17 @@ class TaskSummary:
 
 @dataclass(frozen=True, kw_only=True)
 class Summary:
-    """Everything the report shows; see :func:`summarise`."""
+    """Everything the report shows; see :func:`summarise`.
+
+    ``confirmation`` is the summary of the same campaign on fresh strikes, where that was run.
+    """
 
     header: Header
     tasks: tuple[TaskSummary, ...]
     attempts: tuple[AttemptRow, ...]
     heat: tuple[HeatRow, ...]
     links: tuple[LinkRow, ...]
+    confirmation: Summary | None = None
 
     @property
     def noise_floor(self) -> float | None:
@@ -146,13 +155,27 @@ def summarise(directory: Path) -> Summary:
             case LinkRow():
                 links.append(row)
     baseline = next((tally for tally in tallies.values() if tally.record.control == "none"), None)
+    ranked = sum(is_ranked(record) for record in header.tasks)
     return Summary(
         header=header,
-        tasks=tuple(tally.summary(baseline) for tally in tallies.values()),
+        tasks=tuple(tally.summary(baseline, ranked) for tally in tallies.values()),
         attempts=tuple(attempts),
         heat=tuple(heat),
         links=tuple(links),
+        confirmation=summarise(second) if (second := confirmation_folder(directory)) else None,
     )
+
+
+def is_ranked(record: TaskRecord) -> bool:
+    """Give whether a task stands for election: no control but ``none``, and not held at a temperature."""
+    return record.control in ("", "none") and record.temperature_c is None
+
+
+def exposed_share(header: Header) -> float:
+    """Give the part of a day in which an unprotected computer is exposed: all of it without a stated demand."""
+    if header.demand_per_day is None or header.inference_s is None:
+        return 1.0
+    return header.demand_per_day * header.inference_s / DAY_S
 
 
 class _Tally:
@@ -161,6 +184,7 @@ class _Tally:
     def __init__(self, header: Header, record: TaskRecord) -> None:
         self.record = record
         self._rate = header.rate_per_bit_day
+        self._exposed_share = exposed_share(header)
         self._trials: dict[int, _Trial] = {}
         self._added: list[str] = []
         self._faults = 0
@@ -178,9 +202,10 @@ class _Tally:
         for faults, outcome in strikes:
             self._map.add(faults, failed=outcome.is_failure)
 
-    def summary(self, baseline: _Tally | None) -> TaskSummary:
+    def summary(self, baseline: _Tally | None, ranked: int) -> TaskSummary:
         counts = OutcomeCounts.of(trial.outcome.value for trial in self._trials.values())
-        estimates = self._estimates() if self._trials else {}
+        estimates = self._estimates(CONFIDENCE) if self._trials else {}
+        together = self._estimates(each_confidence(ranked)) if self._trials and is_ranked(self.record) else {}
         struck = [region for region in self.record.regions if region.struck]
         shared_bits = 8 * sum(region.size_bytes for region in struck if not region.own)
         return TaskSummary(
@@ -188,6 +213,7 @@ class _Tally:
             trials=counts.trials,
             outcomes={outcome: counts[outcome.value] for outcome in Outcome},
             estimates=estimates,
+            ranked_failure=together.get("failure"),
             failures_per_day=self._per_day(estimates.get("failure"), shared_bits),
             paired=self._paired(baseline),
             exposure=Exposure(
@@ -200,7 +226,7 @@ class _Tally:
             map_rows=self._map.rows(),
         )
 
-    def _estimates(self) -> dict[str, Estimate]:
+    def _estimates(self, confidence: float) -> dict[str, Estimate]:
         shared = OutcomeCounts.of(trial.shared.value for trial in self._trials.values())
         added = OutcomeCounts.of(self._added)
         added_per_shared = max(0.0, self.record.mean_strikes - 1.0)
@@ -210,6 +236,7 @@ class _Tally:
                 Stratum(events=sum(shared[outcome.value] for outcome in outcomes), strikes=shared.trials),
                 Stratum(events=sum(added[outcome.value] for outcome in outcomes), strikes=added.trials),
                 added_per_shared,
+                confidence,
             )
 
         return {outcome.value: estimate(outcome) for outcome in Outcome} | {
@@ -220,7 +247,7 @@ class _Tally:
     def _per_day(self, failure: Estimate | None, shared_bits: int) -> Estimate | None:
         if failure is None or self._rate is None or self.record.control == "null":
             return None
-        low, best, high = (rate * shared_bits for rate in self._rate)
+        low, best, high = (rate * shared_bits * self._exposed_share for rate in self._rate)
         return Estimate(low=low * failure.low, best=best * failure.best, high=high * failure.high)
 
     def _paired(self, baseline: _Tally | None) -> PairedCounts | None:

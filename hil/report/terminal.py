@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from hil.campaign.outcome import Outcome
-from hil.report.answer import answer, noise_floor_text
+from hil.report.answer import answer, confirmation_text, noise_floor_text
 from hil.report.budget import PORTABILITY, Source, budget_of
 from hil.report.numbers import (
     NOTHING,
@@ -41,6 +41,8 @@ def table(summary: Summary, console: Console | None = None) -> str:
         out.print(_outcomes(summary))
         out.print(_costs(summary))
         out.print(Text(noise_floor_text(summary)))
+        if summary.complete:
+            out.print(Text(confirmation_text(summary)))
         for line in _budget_lines(summary):
             out.print(Text(line))
         if summary.attempts:

@@ -1,6 +1,7 @@
 """Arithmetic: counts, estimates and intervals whose coverage is tested; pure functions, no dependencies."""
 
 from hil.stats.counts import OutcomeCounts, PairedCounts
+from hil.stats.family import each_confidence
 from hil.stats.intervals import (
     CONFIDENCE,
     Estimate,
@@ -21,6 +22,7 @@ __all__ = [
     "PairedCounts",
     "Stratum",
     "clopper_pearson",
+    "each_confidence",
     "events_per_shared_strike",
     "mcnemar_p_value",
     "paired_difference",
