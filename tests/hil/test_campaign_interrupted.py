@@ -24,6 +24,7 @@ from hil.campaign.store import ROWS_FILE, Store, read_rows
 from hil.campaign.target import open_session
 from hil.report import summarise, to_json
 from hil.report.as_json import without_times
+from tests import proof
 from tests.campaigns import attempts, campaign, essence, rows_of, run, write_campaign
 
 SOME = """
@@ -53,14 +54,17 @@ def wait_for_rows(out: Path, count: int, process: subprocess.Popen[bytes]) -> No
         time.sleep(0.002)
 
 
+@pytest.mark.proof
 @pytest.mark.parametrize("target", ["sim", "pty"])
 def test_killed_host_then_resumed_equals_never_killed(target: str, tmp_path: Path) -> None:
+    """Kill after kill of one run, each a few rows further on."""
     path = write_campaign(tmp_path, trials=60, protections=SOME)
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     run(campaign(tmp_path, trials=60, protections=SOME), whole, target)
-    for share in (30, 120):
+    kills = proof.count(2, 50)
+    for number in range(kills):
         process = hil_run(path, killed, target)
-        wait_for_rows(killed, share, process)
+        wait_for_rows(killed, 30 + 180 * number // kills, process)
         process.send_signal(signal.SIGKILL)
         process.wait(10)
     assert 30 <= sum(1 for _ in read_rows(killed)) < 60 * 5
@@ -69,6 +73,7 @@ def test_killed_host_then_resumed_equals_never_killed(target: str, tmp_path: Pat
     assert report_of(killed) == report_of(whole)
 
 
+@pytest.mark.proof
 def test_results_cut_at_any_byte_resume_to_the_same(tmp_path: Path) -> None:
     described = campaign(tmp_path, trials=4, protections=SOME)
     whole = tmp_path / "whole"
@@ -76,7 +81,7 @@ def test_results_cut_at_any_byte_resume_to_the_same(tmp_path: Path) -> None:
     content = (whole / ROWS_FILE).read_bytes()
     reference = report_of(whole)
     choose = random.Random(3)
-    for cut in [0, 1, len(content) - 1, *choose.sample(range(len(content)), 12)]:
+    for cut in [0, 1, len(content) - 1, *choose.sample(range(len(content)), proof.count(12, 1000))]:
         (whole / ROWS_FILE).write_bytes(content[:cut])
         resume_campaign(whole, progress=silent)
         assert report_of(whole) == reference, f"cut at byte {cut}"
