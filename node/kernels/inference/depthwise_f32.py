@@ -75,18 +75,24 @@ def depthwise_f32(f32: Any, row: Any) -> int:
     """
     if not row_is_valid(row, 4 * f32.size):
         return INVALID
+    for y in range(row[OUT_H]):
+        for x in range(row[OUT_W]):
+            depthwise_pixel_f32(f32, row, y, x)
+    return OK
+
+
+@kernel
+def depthwise_pixel_f32(f32: Any, row: Any, y: int, x: int) -> None:
+    """Compute all channels of one output pixel of a valid row."""
     channels = row[IN_C]
     low, high = f32_from_bits(row[LOW]), f32_from_bits(row[HIGH])
     bias = f32[row[BIAS] // 4 : row[BIAS] // 4 + channels]
-    for y in range(row[OUT_H]):
-        for x in range(row[OUT_W]):
-            out = row[OUT] // 4 + (y * row[OUT_W] + x) * channels
-            sums = f32[out : out + channels]
-            for c in range(channels):
-                sums[c] = bias[c]
-            one_pixel(f32, row, y * row[STRIDE_H] - row[PAD_TOP], x * row[STRIDE_W] - row[PAD_LEFT], out)
-            for c in range(channels):
-                value = sums[c]
-                value = low if value < low else value
-                sums[c] = high if value > high else value
-    return OK
+    out = row[OUT] // 4 + (y * row[OUT_W] + x) * channels
+    sums = f32[out : out + channels]
+    for c in range(channels):
+        sums[c] = bias[c]
+    one_pixel(f32, row, y * row[STRIDE_H] - row[PAD_TOP], x * row[STRIDE_W] - row[PAD_LEFT], out)
+    for c in range(channels):
+        value = sums[c]
+        value = low if value < low else value
+        sums[c] = high if value > high else value

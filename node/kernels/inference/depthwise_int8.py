@@ -95,18 +95,24 @@ def depthwise_int8(u8: Any, i32: Any, f32: Any, row: Any) -> int:
     """
     if not row_is_valid(row, u8.size):
         return INVALID
+    for y in range(row[OUT_H]):
+        for x in range(row[OUT_W]):
+            depthwise_pixel_int8(u8, i32, f32, row, y, x)
+    return OK
+
+
+@kernel
+def depthwise_pixel_int8(u8: Any, i32: Any, f32: Any, row: Any, y: int, x: int) -> None:
+    """Compute all channels of one output pixel of a valid row."""
     channels = row[IN_C]
     bias = i32[row[BIAS] // 4 : row[BIAS] // 4 + channels]
     scales = f32[row[SCALES] // 4 : row[SCALES] // 4 + channels]
     sums = i32[row[SCRATCH] // 4 : row[SCRATCH] // 4 + channels]
-    for y in range(row[OUT_H]):
-        for x in range(row[OUT_W]):
-            place = row[OUT] + (y * row[OUT_W] + x) * channels
-            out = u8[place : place + channels]
-            for c in range(channels):
-                sums[c] = bias[c]
-            one_pixel(u8, i32, row, y * row[STRIDE_H] - row[PAD_TOP], x * row[STRIDE_W] - row[PAD_LEFT])
-            for c in range(channels):
-                value = np.float32(sums[c]) * scales[c]
-                out[c] = np.uint8(quantised(value, row[ZERO_OUT], row[LOW], row[HIGH]) & 255)
-    return OK
+    place = row[OUT] + (y * row[OUT_W] + x) * channels
+    out = u8[place : place + channels]
+    for c in range(channels):
+        sums[c] = bias[c]
+    one_pixel(u8, i32, row, y * row[STRIDE_H] - row[PAD_TOP], x * row[STRIDE_W] - row[PAD_LEFT])
+    for c in range(channels):
+        value = np.float32(sums[c]) * scales[c]
+        out[c] = np.uint8(quantised(value, row[ZERO_OUT], row[LOW], row[HIGH]) & 255)

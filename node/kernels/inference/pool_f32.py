@@ -75,19 +75,23 @@ def pool_f32(f32: Any, row: Any, largest: bool) -> int:
     """
     if not window_fits(row, 4, 4 * f32.size) or row[IN_C] != row[OUT_C]:
         return INVALID
-    channels = row[IN_C]
-    start = LOWEST if largest else np.float32(0.0)
     for y in range(row[OUT_H]):
         for x in range(row[OUT_W]):
-            out = row[OUT] // 4 + (y * row[OUT_W] + x) * channels
-            result = f32[out : out + channels]
-            for c in range(channels):
-                result[c] = start
-            met = take_window(
-                f32, row, y * row[STRIDE_H] - row[PAD_TOP], x * row[STRIDE_W] - row[PAD_LEFT], out, largest
-            )
-            if not largest:
-                divisor = np.float32(row[KERNEL_H] * row[KERNEL_W] if row[COUNT] == 1 else met)
-                for c in range(channels):
-                    result[c] = result[c] / divisor
+            pool_pixel_f32(f32, row, y, x, largest)
     return OK
+
+
+@kernel
+def pool_pixel_f32(f32: Any, row: Any, y: int, x: int, largest: bool) -> None:
+    """Compute all channels of one output pixel of a valid row."""
+    channels = row[IN_C]
+    start = LOWEST if largest else np.float32(0.0)
+    out = row[OUT] // 4 + (y * row[OUT_W] + x) * channels
+    result = f32[out : out + channels]
+    for c in range(channels):
+        result[c] = start
+    met = take_window(f32, row, y * row[STRIDE_H] - row[PAD_TOP], x * row[STRIDE_W] - row[PAD_LEFT], out, largest)
+    if not largest:
+        divisor = np.float32(row[KERNEL_H] * row[KERNEL_W] if row[COUNT] == 1 else met)
+        for c in range(channels):
+            result[c] = result[c] / divisor

@@ -85,22 +85,26 @@ def pool_int8(u8: Any, i32: Any, f32: Any, row: Any, largest: bool) -> int:
         return INVALID
     if not fits(row[SCALES], 8, 4, total) or not fits(row[SCRATCH], 4 * row[IN_C], 4, total):
         return INVALID
+    for y in range(row[OUT_H]):
+        for x in range(row[OUT_W]):
+            pool_pixel_int8(u8, i32, f32, row, y, x, largest)
+    return OK
+
+
+@kernel
+def pool_pixel_int8(u8: Any, i32: Any, f32: Any, row: Any, y: int, x: int, largest: bool) -> None:
+    """Compute all channels of one output pixel of a valid row."""
     channels = row[IN_C]
     sums = i32[row[SCRATCH] // 4 : row[SCRATCH] // 4 + channels]
     scale_in, scale_out = f32[row[SCALES] // 4], f32[row[SCALES] // 4 + 1]
     start = np.int32(-(1 << 30) if largest else 0)
-    for y in range(row[OUT_H]):
-        for x in range(row[OUT_W]):
-            place = row[OUT] + (y * row[OUT_W] + x) * channels
-            out = u8[place : place + channels]
-            for c in range(channels):
-                sums[c] = start
-            met = take_window(
-                u8, i32, row, y * row[STRIDE_H] - row[PAD_TOP], x * row[STRIDE_W] - row[PAD_LEFT], largest
-            )
-            pixels = row[KERNEL_H] * row[KERNEL_W] if row[COUNT] == 1 else met
-            divisor = np.float32(1 if largest else pixels)
-            for c in range(channels):
-                value = np.float32(sums[c]) / divisor * scale_in / scale_out
-                out[c] = np.uint8(quantised(value, row[ZERO_OUT], row[LOW], row[HIGH]) & 255)
-    return OK
+    place = row[OUT] + (y * row[OUT_W] + x) * channels
+    out = u8[place : place + channels]
+    for c in range(channels):
+        sums[c] = start
+    met = take_window(u8, i32, row, y * row[STRIDE_H] - row[PAD_TOP], x * row[STRIDE_W] - row[PAD_LEFT], largest)
+    pixels = row[KERNEL_H] * row[KERNEL_W] if row[COUNT] == 1 else met
+    divisor = np.float32(1 if largest else pixels)
+    for c in range(channels):
+        value = np.float32(sums[c]) / divisor * scale_in / scale_out
+        out[c] = np.uint8(quantised(value, row[ZERO_OUT], row[LOW], row[HIGH]) & 255)

@@ -17,7 +17,7 @@ TILE_ROWS = 8
 """Output pixels that a micro-kernel computes at once, so that eight sums hide the multiplier's latency."""
 
 
-class _Lanes:
+class Lanes:
     """Sixteen lanes as LLVM vectors: addresses in bytes from the start of an array of bytes."""
 
     single = ir.FloatType()
@@ -31,16 +31,20 @@ class _Lanes:
         self.base = context.make_array(array_type)(context, builder, array).data
 
     def pointer(self, kind: Any, offset: Any) -> Any:
+        """Give the address of a value of that kind."""
         place = self.builder.gep(self.base, [offset])
         return self.builder.bitcast(place, kind.as_pointer())
 
     def load(self, kind: Any, offset: Any, alignment: int = 4) -> Any:
+        """Read a value of that kind."""
         return self.builder.load(self.pointer(kind, offset), align=alignment)
 
     def store(self, value: Any, offset: Any, alignment: int = 4) -> None:
+        """Write a value."""
         self.builder.store(value, self.pointer(value.type, offset), align=alignment)
 
     def splat(self, scalar: Any) -> Any:
+        """Give a vector of sixteen times the same."""
         kind = ir.VectorType(scalar.type, LANES)
         empty = ir.Constant(kind, ir.Undefined)
         first = self.builder.insert_element(empty, scalar, ir.Constant(self.word, 0))
@@ -48,13 +52,14 @@ class _Lanes:
         return self.builder.shuffle_vector(first, empty, zeros)
 
     def call(self, name: str, arguments: list[Any]) -> Any:
+        """Call an intrinsic on vectors of floats."""
         full = f"{name}.v{LANES}f32"
         known = self.builder.module.globals.get(full)
         kind = ir.FunctionType(self.floats, [self.floats] * len(arguments))
         return self.builder.call(known or ir.Function(self.builder.module, kind, full), arguments)
 
 
-def _sum_of_products(lanes: _Lanes, shape: tuple[int, int, Any, int], operands: tuple[Any, ...]) -> list[Any]:
+def _sum_of_products(lanes: Lanes, shape: tuple[int, int, Any, int], operands: tuple[Any, ...]) -> list[Any]:
     """Emit the loop over k that keeps rows x panels sums in registers; give them at its end.
 
     ``shape`` is (rows, panels, kind of a sum, bytes of a weight); ``operands`` are left, left_stride,
@@ -118,7 +123,7 @@ def _make_tile_f32(rows: int, panels: int) -> Any:
         del typing_context, left, left_stride, weights, depth, bias, out, out_stride
 
         def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-            lanes = _Lanes(context, builder, signature.args[0], arguments[0])
+            lanes = Lanes(context, builder, signature.args[0], arguments[0])
             sums = _sum_of_products(lanes, (rows, panels, lanes.floats, 4), tuple(arguments[1:6]))
             low, high = (lanes.splat(builder.extract_value(arguments[8], i)) for i in range(2))
             for index, value in enumerate(sums):
@@ -150,7 +155,7 @@ tile_f32_wide_row = _make_tile_f32(1, 4)
 """As :data:`tile_f32` for one row and four panels of weights, packed [4][depth][16]."""
 
 
-def _requantise(lanes: _Lanes, total: Any, multiplier: Any, limits: tuple[Any, Any, Any]) -> Any:
+def requantise(lanes: Lanes, total: Any, multiplier: Any, limits: tuple[Any, Any, Any]) -> Any:
     """Emit clamp(round_half_even(total * multiplier) + zero point) as sixteen bytes; NaN counts as 0."""
     b = lanes.builder
     zero, low, high = limits
@@ -187,7 +192,7 @@ def _make_tile_int8(rows: int) -> Any:
         del typing_context, left, weights, depth, bias, scales, out, out_stride
 
         def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-            lanes = _Lanes(context, builder, signature.args[0], arguments[0])
+            lanes = Lanes(context, builder, signature.args[0], arguments[0])
             operands = (arguments[1], arguments[3], arguments[2], arguments[3], arguments[4])
             sums = _sum_of_products(lanes, (rows, 1, lanes.words, 1), operands)
             zero, low, high = (
@@ -195,7 +200,7 @@ def _make_tile_int8(rows: int) -> Any:
             )
             multiplier = lanes.load(lanes.floats, arguments[5])
             for row, total in enumerate(sums):
-                quantised = _requantise(lanes, total, multiplier, (zero, low, high))
+                quantised = requantise(lanes, total, multiplier, (zero, low, high))
                 offset = builder.add(arguments[6], builder.mul(arguments[7], ir.IntType(64)(row)))
                 lanes.store(quantised, offset, 1)
             return context.get_dummy_value()
