@@ -17,12 +17,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Self
-from urllib.parse import parse_qs, urlsplit
 
-from .errors import PortError, UsageError
+from .address import DEFAULT_BAUD, read_address
+from .errors import PortError
 from .terminal import lock, make_raw
 
-DEFAULT_BAUD = 115_200
 READ_BYTES = 65_536
 WRITE_TIMEOUT_S = 5.0
 
@@ -268,19 +267,15 @@ def open_transport(url: str, timeout_s: float = 5.0) -> Transport:
     PortError
         If the port is missing, busy or refuses.
     """
-    parts = urlsplit(url)
-    if parts.scheme == "memory" and parts.path:
-        return _open_memory(parts.path)
-    if parts.scheme == "pty":
-        return _open_tty(parts.path, None) if parts.path else open_pty()[0]
-    if parts.scheme == "serial" and parts.path:
-        return _open_tty(parts.path, _baud_of(parts.query, url))
-    if parts.scheme == "tcp" and parts.hostname and parts.port:
-        return _open_tcp(parts.hostname, parts.port, timeout_s)
-    raise UsageError(
-        f"{url!r} is no address of a line: use serial:///dev/ttyUSB0?baud=921600, pty:/dev/pts/7, "
-        "tcp://host:port or memory:NAME"
-    )
+    address = read_address(url)
+    match address.scheme:
+        case "memory":
+            return _open_memory(address.place)
+        case "pty":
+            return _open_tty(address.place, None) if address.place else open_pty()[0]
+        case "serial":
+            return _open_tty(address.place, address.baud)
+    return _open_tcp(address.place, address.port, timeout_s)
 
 
 def _open_memory(name: str) -> Transport:
@@ -299,15 +294,6 @@ def _open_tcp(host: str, port: int, timeout_s: float) -> Transport:
     return _from_socket(connection, f"tcp://{host}:{port}")
 
 
-def _baud_of(query: str, url: str) -> int:
-    options = parse_qs(query)
-    unknown = set(options) - {"baud"}
-    text = options.get("baud", [str(DEFAULT_BAUD)])[-1]
-    if unknown or not text.isdecimal() or int(text) == 0:
-        raise UsageError(f"{url!r}: the only option of a serial address is baud=BITS_PER_SECOND")
-    return int(text)
-
-
 def _open_tty(path: str, baud: int | None) -> Transport:
     import serial
 
@@ -315,6 +301,8 @@ def _open_tty(path: str, baud: int | None) -> Transport:
         raise PortError(f"no port {path}; {_ports_found()}")
     try:
         port = serial.Serial(path, baud or DEFAULT_BAUD, timeout=0)
+    except ValueError as error:
+        raise PortError(f"{path} cannot run at {baud} baud: {error}; choose another baud rate") from error
     except serial.SerialException as error:
         hint = "add yourself to the group dialout" if error.errno == errno.EACCES else _ports_found()
         raise PortError(f"cannot open {path}: {error.strerror or error}; {hint}") from error

@@ -33,7 +33,7 @@ def read_document(path: Path, hint: str) -> Table:
         For a file that is missing, unreadable, not UTF-8 or not TOML (the message holds line and column).
     """
     try:
-        return tomllib.loads(path.read_bytes().decode("utf-8"))
+        return tomllib.loads(path.read_bytes().decode("utf-8-sig"))
     except FileNotFoundError:
         raise ConfigError(f"{path}: no such file; {hint}") from None
     except IsADirectoryError:

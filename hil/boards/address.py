@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from firmware_bridge.errors import ConfigError
+from firmware_bridge.address import read_address
+from firmware_bridge.errors import ConfigError, UsageError
 from hil.toml_file import advice
 
 TARGETS = {
@@ -14,7 +15,8 @@ TARGETS = {
     "bench:NAME": "a board that bench.toml names",
 }
 _WORDS = ("sim", "memory", "pty")
-_SCHEMES = ("serial://", "tcp://", "bench:")
+_LINES = ("serial://", "tcp://")
+_BENCH = "bench:"
 
 
 def check_target(target: str, where: str) -> None:
@@ -26,6 +28,12 @@ def check_target(target: str, where: str) -> None:
     Traceback (most recent call last):
     firmware_bridge.errors.ConfigError: --target = 'simm': no such target; did you mean 'sim'?
     """
-    if target in _WORDS or any(target.startswith(scheme) and len(target) > len(scheme) for scheme in _SCHEMES):
+    if target in _WORDS or (target.startswith(_BENCH) and target != _BENCH):
+        return
+    if target.startswith(_LINES):
+        try:
+            read_address(target)
+        except UsageError as error:
+            raise ConfigError(f"{where} = {error}") from None
         return
     raise ConfigError(f"{where} = {target!r}: no such target; {advice(target, TARGETS)}")

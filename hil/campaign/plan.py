@@ -5,15 +5,14 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass
 from typing import Self
-from urllib.parse import parse_qs, urlsplit
 
 from firmware_bridge import codec
+from firmware_bridge.address import read_address
 from firmware_bridge.messages import Delivery, Inference, Readback, RunResult
 from hil.campaign.experiment import Experiment
 from hil.campaign.task import Task
 from hil.stats import planned_half_width
 
-DEFAULT_BAUD = 115_200
 BITS_PER_BYTE_ON_THE_LINE = 10  # start bit, eight data bits, stop bit
 FRAME_OVERHEAD_BYTES = 14  # packet header, stream and acknowledgement share, CRC-32, COBS, delimiter
 SAMPLED_TRIALS = 20
@@ -77,8 +76,7 @@ class Plan:
 def _baud(target: str) -> int | None:
     if not target.startswith("serial:"):
         return None
-    query = parse_qs(urlsplit(target).query)
-    return int(query.get("baud", [str(DEFAULT_BAUD)])[0])
+    return read_address(target).baud
 
 
 def _bytes_per_trial(task: Task, experiment: Experiment) -> float:

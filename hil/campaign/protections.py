@@ -65,10 +65,8 @@ def read_entry(table: Any, where: str, codes: tuple[str, ...]) -> ProtectionEntr
         raise ConfigError(f"{where}: name = {name!r}; give each protection a name of printable characters")
     where = f"{where} {name!r}"
     check_keys(table, [*_OWN_KEYS, *_FIELD_TYPES], where)
-    own = {key: typed_value(table[key], kind, f"{where}: {key}") for key, kind in _OWN_KEYS.items() if key in table}
-    given = {
-        key: typed_value(table[key], kind, f"{where}: {key}") for key, kind in _FIELD_TYPES.items() if key in table
-    }
+    own = _typed(table, _OWN_KEYS, where)
+    given = _typed(table, _FIELD_TYPES, where)
     if given.get("code", "none") not in codes:
         raise ConfigError(f"{where}: code = {given['code']!r}: no such code; choose from {', '.join(codes)}")
     try:

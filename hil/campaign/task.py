@@ -5,10 +5,12 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 
+from firmware_bridge.errors import ConfigError
 from firmware_bridge.messages import Run
 from hil.campaign.protections import ProtectionEntry
 from hil.campaign.workload import Workload
 from hil.strikes import FaultModel, FaultSpace, Stream, Strike, Window, land, sample_strikes, strike_key
+from hil.strikes.strike import MOST_STRIKES
 from node.arena import Layout
 from node.layout import layout_of
 from node.protection import Protection
@@ -90,6 +92,13 @@ class Task:
     def of(cls, entry: ProtectionEntry, workload: Workload, nature: Nature) -> Task:
         """Give the task of one protection of a campaign."""
         layout = layout_of(workload.image, entry.protection)
+        space = FaultSpace.of(layout, nature.regions)
+        exposure = space.exposure(entry.protection.slowdown)
+        if exposure > MOST_STRIKES:
+            raise ConfigError(
+                f"[[protection]] {entry.name!r}: so much larger or slower than the shared cells, it would receive "
+                f"{exposure:.0f} strikes a trial (at most {MOST_STRIKES}); lower padding_bytes or slowdown"
+            )
         return cls(
             name=entry.name,
             control=entry.control,
@@ -97,7 +106,7 @@ class Task:
             temperature_c=entry.temperature_c,
             nature=nature,
             layout=layout,
-            space=FaultSpace.of(layout, nature.regions),
+            space=space,
         )
 
     @property

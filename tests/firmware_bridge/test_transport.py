@@ -250,11 +250,24 @@ def test_a_missing_port_is_named_with_what_there_is():
         "serial:///dev/x?bauds=1",
         "serial:///dev/x?baud=fast",
         "serial:///dev/x?baud=0",
+        "serial:///dev/x?baud=-1",
+        "serial:///dev/x?baud=99999999999999",
+        "serial://dev/x",
+        "tcp://host:99999",
     ],
 )
 def test_what_is_no_address_is_the_callers_mistake(url):
     with pytest.raises(UsageError):
         open_transport(url)
+
+
+def test_a_baud_rate_that_the_port_refuses_is_the_ports_fault(monkeypatch):
+    def refuse(*_: object, **__: object) -> None:
+        raise ValueError("Failed to set custom baud rate (12345)")
+
+    monkeypatch.setattr("serial.Serial", refuse)
+    with pytest.raises(PortError, match=r"/dev/null cannot run at 12345 baud.*choose another"):
+        open_transport("serial:///dev/null?baud=12345")
 
 
 def test_a_refused_connection_names_the_address():

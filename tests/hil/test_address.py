@@ -8,7 +8,7 @@ from firmware_bridge.errors import ConfigError
 from hil.boards.address import TARGETS, check_target
 
 
-@pytest.mark.parametrize("target", [*TARGETS, "serial:///dev/ttyAMA0", "tcp://127.0.0.1:7001"])
+@pytest.mark.parametrize("target", [*(set(TARGETS) - {"tcp://host:port"}), "serial:///dev/ttyAMA0", "tcp://[::1]:7001"])
 def test_known_forms_pass(target: str) -> None:
     check_target(target, "--target")
 
@@ -23,6 +23,15 @@ def test_known_forms_pass(target: str) -> None:
         ("", "choose from sim, memory, pty"),
         ("ftp://x", "no such target"),
         ("SIM", "no such target"),
+        ("serial://dev/ttyUSB0", "serial:///dev/ttyUSB0"),
+        ("serial:///dev/ttyUSB0?bauds=9600", "the only option"),
+        ("serial:///dev/ttyUSB0?baud=fast", "baud = 'fast': give bits per second"),
+        ("serial:///dev/ttyUSB0?baud=", "baud = ''"),
+        ("serial:///dev/ttyUSB0?baud=-5", "baud = '-5'"),
+        ("serial:///dev/ttyUSB0?baud=99999999999", "1 to 20000000"),
+        ("tcp://host", "tcp://host:port"),
+        ("tcp://host:99999", "a port from 1 to 65535"),
+        ("tcp://host:http", "a port from 1 to 65535"),
     ],
 )
 def test_other_forms_are_errors_with_a_hint(target: str, hint: str) -> None:

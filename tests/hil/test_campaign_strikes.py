@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from firmware_bridge.errors import ConfigError
 from firmware_bridge.messages import RunResult
 from hil.campaign.experiment import Experiment
 from hil.campaign.record import TrialRow
@@ -91,6 +92,15 @@ def test_dead_padding_changes_nothing_but_the_count_of_strikes(tmp_path: Path) -
         by_name[row.protection][row.trial] = row
     assert any(len(row.strikes) > 1 for row in by_name["padded"].values())
     assert all(by_name["none"][trial].outcome == row.outcome for trial, row in by_name["padded"].items())
+
+
+@pytest.mark.parametrize("setting", ["padding_bytes = 1_000_000_000_000", "slowdown = 1e6"])
+def test_a_protection_that_draws_too_many_strikes_is_named(tmp_path: Path, setting: str) -> None:
+    described = campaign(tmp_path, protections=f'[[protection]]\nname = "vast"\n{setting}\n')
+    with pytest.raises(
+        ConfigError, match=r"'vast'.* strikes a trial \(at most 1000\); lower padding_bytes or slowdown"
+    ):
+        Experiment.of(described)
 
 
 def test_idle_slowdown_raises_failures_by_the_true_exposure(tmp_path: Path) -> None:

@@ -28,6 +28,12 @@ def test_a_table_becomes_a_struct() -> None:
     )
 
 
+def test_a_file_saved_with_a_byte_order_mark_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "f.toml"
+    path.write_text('name = "x"\n', encoding="utf-8-sig")
+    assert read_document(path, "hint") == {"name": "x"}
+
+
 @pytest.mark.parametrize(
     ("table", "parts"),
     [

@@ -1,0 +1,75 @@
+"""Addresses of lines: what ``serial://``, ``pty:``, ``tcp://`` and ``memory:`` URLs mean."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from urllib.parse import SplitResult, parse_qs, urlsplit
+
+from .errors import UsageError
+
+DEFAULT_BAUD = 115_200
+MAX_BAUD = 20_000_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Address:
+    """An address that was read.
+
+    Parameters
+    ----------
+    scheme : str
+        ``serial``, ``pty``, ``tcp`` or ``memory``.
+    place : str
+        The device's path, the host's name or the name of an in-memory line; empty for a new pseudo-terminal.
+    port : int
+        Of ``tcp``, else 0.
+    baud : int
+        Bits per second of ``serial``, else 0.
+    """
+
+    scheme: str
+    place: str
+    port: int = 0
+    baud: int = 0
+
+
+def read_address(url: str) -> Address:
+    """Give what an address says; nothing is opened.
+
+    Raises
+    ------
+    UsageError
+        For anything that is no address; the message says what one looks like.
+
+    Examples
+    --------
+    >>> read_address("serial:///dev/ttyUSB0?baud=921600")
+    Address(scheme='serial', place='/dev/ttyUSB0', port=0, baud=921600)
+    """
+    try:
+        parts = urlsplit(url)
+        port = parts.port or 0
+    except ValueError as error:
+        raise UsageError(f"{url!r}: {error}; write tcp://host:port with a port from 1 to 65535") from None
+    if parts.scheme == "serial" and parts.netloc:
+        raise UsageError(f"{url!r}: write three slashes before the path: serial:///{parts.netloc}{parts.path}")
+    if parts.scheme == "serial" and parts.path:
+        return Address(scheme="serial", place=parts.path, baud=_baud(parts, url))
+    if parts.scheme == "tcp" and parts.hostname and port:
+        return Address(scheme="tcp", place=parts.hostname, port=port)
+    if parts.scheme == "pty" or (parts.scheme == "memory" and parts.path):
+        return Address(scheme=parts.scheme, place=parts.path)
+    raise UsageError(
+        f"{url!r} is no address of a line: use serial:///dev/ttyUSB0?baud=921600, pty:/dev/pts/7, "
+        "tcp://host:port or memory:NAME"
+    )
+
+
+def _baud(parts: SplitResult, url: str) -> int:
+    options = parse_qs(parts.query, keep_blank_values=True)
+    if set(options) - {"baud"}:
+        raise UsageError(f"{url!r}: the only option of a serial address is baud=BITS_PER_SECOND")
+    text = options.get("baud", [str(DEFAULT_BAUD)])[-1]
+    if not (text.isascii() and text.isdecimal() and 0 < int(text) <= MAX_BAUD):
+        raise UsageError(f"{url!r}: baud = {text!r}: give bits per second, 1 to {MAX_BAUD}")
+    return int(text)
