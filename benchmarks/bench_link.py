@@ -23,6 +23,8 @@ FRAMES = 256
 FRAME_BUDGET_S = 2.5e-6
 
 BAUD = 921_600
+DUPLEX_MESSAGES = 8
+DUPLEX_BYTES = 8192
 BULK_BYTES = 256 << 10
 """As much as a small model: what is loaded before a campaign can begin."""
 
@@ -68,9 +70,29 @@ def round_trip() -> Iterator[Contest]:
 
 
 @contextmanager
-def _echo(kind: str):
+def full_duplex(baud: int, cpu_share: float) -> Iterator[Contest]:
+    """Bulk both ways at the pace of a line: a share of one core, against the CPU time of one end, waits included."""
+    message = random.Random(3).randbytes(DUPLEX_BYTES)
+    with _echo("channel", str(baud)) as line:
+        line.baud = baud
+        with Channel(line, "host") as channel:
+            channel.wait_established(10.0)
+
+            def ask() -> None:
+                for _ in range(DUPLEX_MESSAGES):
+                    channel.send(message)
+                left = DUPLEX_MESSAGES
+                while left:
+                    left -= len(channel.poll(1.0))
+
+            budget_s = cpu_share * DUPLEX_MESSAGES * DUPLEX_BYTES * 10 / baud
+            yield Contest(ours=ask, reference=budget_s)
+
+
+@contextmanager
+def _echo(kind: str, *pace: str):
     master, path = open_pty()
-    with master, subprocess.Popen([sys.executable, "-m", "benchmarks.echo", kind, path]) as process:
+    with master, subprocess.Popen([sys.executable, "-m", "benchmarks.echo", kind, path, *pace]) as process:
         try:
             yield master
         finally:
@@ -127,7 +149,10 @@ def goodput(bit_error_rate: float) -> Iterator[Contest]:
 CONTESTS = {
     "frame": frame_budget,
     "round-trip": round_trip,
+    "duplex-3M": lambda: full_duplex(3_000_000, 0.15),
+    "duplex-921600": lambda: full_duplex(BAUD, 0.05),
     "goodput": lambda: goodput(0.0),
+    "goodput-1e-6": lambda: goodput(1e-6),
     "goodput-1e-5": lambda: goodput(1e-5),
     "goodput-1e-4": lambda: goodput(1e-4),
 }

@@ -1,4 +1,4 @@
-"""The far end of a round trip, as a process of its own: ``python -m benchmarks.echo raw|channel PTY``."""
+"""The far end of a round trip, as a process of its own: ``python -m benchmarks.echo raw|channel PTY [BAUD]``."""
 
 from __future__ import annotations
 
@@ -10,16 +10,19 @@ from firmware_bridge.errors import LinkError
 from firmware_bridge.transport import open_transport
 
 
-def echo_bytes(path: str) -> None:
+def echo_bytes(path: str, baud: float | None) -> None:
     """Send back what comes, as it comes."""
+    del baud
     descriptor = os.open(path, os.O_RDWR | os.O_NOCTTY)
     while data := os.read(descriptor, 65536):
         os.write(descriptor, data)
 
 
-def echo_messages(path: str) -> None:
-    """Send back each message of the reliable link."""
-    with Channel(open_transport(f"pty:{path}"), "node") as channel:
+def echo_messages(path: str, baud: float | None) -> None:
+    """Send back each message of the reliable link, at the pace of a line with that baud rate."""
+    transport = open_transport(f"pty:{path}")
+    transport.baud = baud
+    with Channel(transport, "node") as channel:
         while True:
             for message in channel.poll(1.0):
                 channel.send(message)
@@ -27,6 +30,7 @@ def echo_messages(path: str) -> None:
 
 if __name__ == "__main__":
     try:
-        {"raw": echo_bytes, "channel": echo_messages}[sys.argv[1]](sys.argv[2])
+        kind, path, *pace = sys.argv[1:]
+        {"raw": echo_bytes, "channel": echo_messages}[kind](path, float(pace[0]) if pace else None)
     except (OSError, LinkError):
         sys.exit(0)  # the near end is closed: that is how a benchmark ends

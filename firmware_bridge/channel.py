@@ -119,28 +119,38 @@ class Channel:
         LinkError
             If the other end speaks another protocol.
         """
-        end_s = self._clock() + timeout_s
-        generation = self._link.generation
+        now_s = self._clock()
+        end_s = now_s + timeout_s
+        link = self._link
+        generation = link.generation
         while True:
-            asked = self._step(end_s, also)
-            messages = self._link.received()
-            if messages or asked or self._link.generation != generation or self._clock() >= end_s:
-                self._push(self._clock())
+            asked = self._step(now_s, end_s, also)
+            messages = link.received()
+            now_s = self._clock()
+            if messages or asked or link.generation != generation or now_s >= end_s:
+                self._push_due(now_s)
                 return messages
 
-    def _step(self, end_s: float, also: Sequence[int] = ()) -> bool:
+    def _step(self, now_s: float, end_s: float, also: Sequence[int] = ()) -> bool:
         """One wait until bytes, a timer of the link or ``end_s``; gives whether one of ``also`` is readable."""
-        now_s = self._clock()
-        self._push(now_s)
-        event_s = self._link.next_event(now_s)
+        event_s = self._push_due(now_s)
         until_s = end_s if event_s is None or self._pending else min(end_s, event_s)
-        watched: list[Transport | int] = [self.transport, *also]
-        writers = [self.transport] if self._pending else []
-        readable, _, _ = select.select(watched, writers, [], max(0.0, until_s - now_s))
-        ours = self.transport in readable
+        line = self.transport.fileno()
+        readable, _, _ = select.select(
+            [line, *also], [line] if self._pending else [], [], until_s - now_s if until_s > now_s else 0.0
+        )
+        ours = line in readable
         if ours:
             self._pull()
         return len(readable) > ours
+
+    def _push_due(self, now_s: float) -> float | None:
+        """Hand over what the link wants to send by now; gives when it wants to send again."""
+        event_s = self._link.next_event(now_s)
+        if self._pending or (event_s is not None and event_s <= now_s):
+            self._push(now_s)
+            event_s = self._link.next_event(now_s)
+        return event_s
 
     def wait_established(self, timeout_s: float) -> None:
         """Host: wait until the node has confirmed the session.
@@ -165,8 +175,8 @@ class Channel:
     def flush(self, timeout_s: float) -> bool:
         """Wait until everything sent is acknowledged; messages that arrive meanwhile stay for :meth:`poll`."""
         end_s = self._clock() + timeout_s
-        while not self._link.idle and self._clock() < end_s:
-            self._step(end_s)
+        while not self._link.idle and (now_s := self._clock()) < end_s:
+            self._step(now_s, end_s)
         return self._link.idle
 
     def _pull(self) -> None:

@@ -21,7 +21,7 @@ from .packets import (
     SequenceFlags,
     SpacePacket,
     decode_packet,
-    encode_packet,
+    join_packet,
 )
 from .session import Sync, SyncKind, check_peer
 from .streams import Receiver, Sender, Stream
@@ -48,6 +48,7 @@ _SYNC_REPEAT_S = 0.1
 _SYNC_REPEAT_LIMIT_S = 0.5
 _PACING_SLACK_S = 0.003
 _CLOCK_TICK_S = 1e-6
+_NEVER = float("inf")
 _OLD_SESSIONS = 16
 
 
@@ -237,7 +238,17 @@ class Link:
         return heard
 
     def _dispatch(self, packet: SpacePacket, now_s: float) -> None:
-        stream = _STREAM_OF.get(packet.apid)
+        _, apid, flags, count, data = packet
+        stream = _STREAM_OF.get(apid)
+        if stream is not None and self._open and len(data) > _DATA.size:
+            tag, transmission = _DATA.unpack_from(data)
+            if tag == self._nonce & 0xFFFF:
+                self._receiver.receive(stream, count, flags, transmission, data[_DATA.size :])
+                return
+        self._dispatch_other(packet, stream, now_s)
+
+    def _dispatch_other(self, packet: SpacePacket, stream: Stream | None, now_s: float) -> None:
+        """What is not a part of a message of this session."""
         if packet.apid == APID_SYNC:
             self._on_sync(packet.data, now_s)
         elif len(packet.data) <= _DATA.size or (stream is None and packet.apid != APID_ACK):
@@ -246,13 +257,10 @@ class Link:
             self._stats.stale += 1
             if not self._is_host:
                 self._say_unknown(int.from_bytes(packet.data[:2], "big"))
-        elif stream is None:
+        else:
             self._stats.acks_received += 1
             echo = int.from_bytes(packet.data[2:4], "big")
             self._sender.acknowledged(echo, packet.data[4:], now_s)
-        else:
-            _, transmission = _DATA.unpack_from(packet.data)
-            self._receiver.receive(stream, packet.sequence, packet.flags, transmission, packet.data[_DATA.size :])
 
     def _on_sync(self, data: bytes, now_s: float) -> None:
         sync = Sync.decode(data)
@@ -301,12 +309,12 @@ class Link:
 
     def to_transmit(self, now_s: float) -> bytes:
         """The bytes to put on the line now; if they are :data:`BATCH_BYTES` or more, call again."""
-        if not self._is_host and self._is_abandoned(now_s):
+        if self._sender.unanswered_since_s is not None and self._is_abandoned(now_s):
             self._old_nonces.append(self._nonce)
             self._leave_session()
         self._sender.expire(now_s)
         out = self._due_control(now_s)
-        size = sum(map(len, out))
+        size = sum(map(len, out)) if out else 0
         while self._open and size < BATCH_BYTES and self._line_is_free(now_s, size):
             chosen = self._sender.transmit(now_s)
             if chosen is None:
@@ -314,6 +322,8 @@ class Link:
             packet, transmission = chosen
             head = _DATA.pack(self._nonce & 0xFFFF, transmission & 0xFFFF)
             frame = self._frame(_APID_OF[packet.stream], packet.flags, packet.count, head + packet.data)
+            if packet.tries > 1:
+                frame = DELIMITER + frame  # the delimiter of the frame before may be what was lost
             out.append(frame)
             size += len(frame)
         if self._sender.stuck:
@@ -322,23 +332,28 @@ class Link:
             self._line_free_s = max(now_s, self._line_free_s) + size * 10 / self._baud
         self._stats.frames_sent += len(out)
         self._stats.bytes_sent += size
-        return b"".join(out)
+        return b"".join(out) if len(out) != 1 else out[0]
 
     def _is_abandoned(self, now_s: float) -> bool:
         since_s = self._sender.unanswered_since_s
-        return since_s is not None and now_s - max(since_s, self._heard_s) > ABANDONED_S
+        if self._is_host or since_s is None:
+            return False
+        return now_s - max(since_s, self._heard_s) > ABANDONED_S
 
     def next_event(self, now_s: float) -> float | None:
         """When :meth:`to_transmit` will have something without any bytes coming in; None if never."""
         if self._control or (self._open and self._receiver.urgent_ack):
             return now_s
-        times = [self._sync_at_s, self._ack_at_s]
+        first_s = _NEVER if self._sync_at_s is None else self._sync_at_s
+        if self._ack_at_s is not None and self._ack_at_s < first_s:
+            first_s = self._ack_at_s
         if self._open:
-            times.append(self._sender.timer())
+            timer_s = self._sender.timer()
+            if timer_s is not None and timer_s < first_s:
+                first_s = timer_s
             if self._sender.ready:
-                times.append(self._line_free_s - _PACING_SLACK_S + _CLOCK_TICK_S)
-        known = [time_s for time_s in times if time_s is not None]
-        return max(now_s, min(known)) if known else None
+                first_s = min(first_s, self._line_free_s - _PACING_SLACK_S + _CLOCK_TICK_S)
+        return None if first_s == _NEVER else max(now_s, first_s)
 
     def _line_is_free(self, now_s: float, size: int) -> bool:
         if self._baud is None:
@@ -346,7 +361,9 @@ class Link:
         return max(now_s, self._line_free_s) + size * 10 / self._baud <= now_s + _PACING_SLACK_S
 
     def _due_control(self, now_s: float) -> list[bytes]:
-        out, self._control = self._control, []
+        out: list[bytes] = []
+        if self._control:
+            out, self._control = self._control, out
         if self._sync_at_s is not None and now_s >= self._sync_at_s:
             out.append(self._sync_frame(SyncKind.OPEN, self._nonce))
             self._sync_at_s = now_s + self._sync_repeat_s
@@ -383,5 +400,4 @@ class Link:
         return count
 
     def _frame(self, apid: int, flags: int, count: int, data: bytes) -> bytes:
-        packet = SpacePacket(self._out_type, apid, flags, count % COUNT_MODULUS, data)
-        return encode_frame(encode_packet(packet))
+        return encode_frame(join_packet(self._out_type, apid, flags, count & (COUNT_MODULUS - 1), data))

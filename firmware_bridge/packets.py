@@ -63,6 +63,11 @@ def encode_packet(packet: SpacePacket) -> bytes:
         raise DataError(f"Space Packet field out of range: type {kind}, APID {apid}, flags {flags}, count {sequence}")
     if not 1 <= len(data) <= 65536:
         raise DataError(f"a Space Packet carries 1 to 65536 bytes, not {len(data)}")
+    return join_packet(kind, apid, flags, sequence, data)
+
+
+def join_packet(kind: int, apid: int, flags: int, sequence: int, data: bytes) -> bytes:
+    """As :func:`encode_packet`, for fields whose ranges the caller knows to be right."""
     return _HEADER.pack(kind << 12 | apid, flags << 14 | sequence, len(data) - 1) + data
 
 

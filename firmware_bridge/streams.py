@@ -11,6 +11,7 @@ import struct
 from collections import deque
 from dataclasses import dataclass, field
 from enum import IntEnum
+from math import exp
 
 from .errors import DataError
 from .estimate import FrameSize, RoundTrip
@@ -24,10 +25,27 @@ INBOX_BYTES = 1 << 18
 """A receiver gives no credit while it holds more than this in messages nobody has taken."""
 GIVE_UP_TRIES = 40
 """After so many transmissions of a packet longer than what the line now carries best, cutting anew is better."""
+HARSH_BIT_ERROR_RATE = 1e-3
+"""Up to here no session is lost on a line that does not get worse while packets are under way."""
 
+_FLAGS = (
+    (SequenceFlags.CONTINUATION, SequenceFlags.LAST),
+    (SequenceFlags.FIRST, SequenceFlags.UNSEGMENTED),
+)
+"""Of a part that begins its message or not, and ends it or not."""
 _HALF = 1 << 15
 _BLOCK = struct.Struct(">BHHB")
 _BACKOFF_LIMIT_S = 0.5
+
+
+def patience(body_bytes: int) -> float:
+    """After how many transmissions a body of that length is given up.
+
+    One that passes the harshest line within :data:`GIVE_UP_TRIES` on average has twenty times the average, so that
+    it fails with a chance of exp(-20); a longer one cannot be meant to pass it.
+    """
+    average = exp(8 * body_bytes * HARSH_BIT_ERROR_RATE)
+    return 20 * average if average < GIVE_UP_TRIES else GIVE_UP_TRIES
 
 
 class Stream(IntEnum):
@@ -86,7 +104,8 @@ class Sender:
         self._size = size
         self._round_trip = round_trip
         self._header_bytes = HEADER_BYTES + data_header_bytes
-        self._streams = tuple(_Outgoing() for _ in Stream)
+        self._streams = (_Outgoing(), _Outgoing())
+        self._by_priority = tuple(zip(Stream, self._streams, strict=True))
         self._next_transmission = 0
         self._order: dict[int, _Packet] = {}
         self._timer_s: float | None = None
@@ -110,12 +129,15 @@ class Sender:
     @property
     def unacknowledged(self) -> bool:
         """Whether anything waits to be sent or to be acknowledged."""
-        return any(out.messages or out.flight for out in self._streams)
+        urgent, bulk = self._streams
+        return bool(bulk.flight or urgent.flight or bulk.messages or urgent.messages)
 
     @property
     def ready(self) -> bool:
         """Whether :meth:`transmit` has something to give."""
         urgent, bulk = self._streams
+        if not (bulk.messages or urgent.messages or bulk.lost or urgent.lost):
+            return False
         return self._may_cut(bulk) or self._may_cut(urgent) or self._may_repeat(bulk) or self._may_repeat(urgent)
 
     def _may_cut(self, out: _Outgoing) -> bool:
@@ -127,6 +149,9 @@ class Sender:
 
     def transmit(self, now_s: float) -> tuple[_Packet, int] | None:
         """The packet that is to go out next, with its transmission number."""
+        urgent, bulk = self._streams
+        if not (bulk.messages or urgent.messages or bulk.lost or urgent.lost):
+            return None
         packet = self._choose()
         if packet is None:
             if self._timer_s is None and self.unacknowledged:
@@ -136,7 +161,7 @@ class Sender:
             self.retransmitted += 1
         packet.tries += 1
         if packet.tries > GIVE_UP_TRIES and len(packet.data) > self._size.body_bytes:
-            self.stuck = True
+            self.stuck |= packet.tries > patience(len(packet.data) + self._header_bytes)
         packet.transmission = self._next_transmission
         packet.sent_s = now_s
         self._order[packet.transmission] = packet
@@ -148,26 +173,26 @@ class Sender:
         return packet, packet.transmission
 
     def _choose(self) -> _Packet | None:
-        for stream, out in enumerate(self._streams):
+        for stream, out in self._by_priority:
             while out.lost and self._may_repeat(out):
                 packet = out.lost.popleft()
                 if packet.count in out.flight:
                     return packet
             if out.messages and self._may_cut(out):
-                return self._cut(Stream(stream), out)
+                return self._cut(stream, out)
         return None
 
     def _cut(self, stream: Stream, out: _Outgoing) -> _Packet:
-        message = out.messages[0]
-        end = out.offset + self._size.body_bytes - self._header_bytes
-        data = message[out.offset : end]
-        flags = SequenceFlags.FIRST if out.offset == 0 else SequenceFlags.CONTINUATION
-        if end >= len(message):
-            flags = SequenceFlags.UNSEGMENTED if out.offset == 0 else SequenceFlags.LAST
+        data = out.messages[0]
+        start = out.offset
+        end = start + self._size.body_bytes - self._header_bytes
+        whole = end >= len(data)
+        if whole:
             out.messages.popleft()
-            end = 0
-        out.offset = end
-        packet = _Packet(stream, out.next, flags, data)
+        if start or not whole:
+            data = data[start:end]
+        packet = _Packet(stream, out.next, _FLAGS[start == 0][whole], data)
+        out.offset = 0 if whole else end
         out.flight[packet.count] = packet
         out.next += 1
         return packet
