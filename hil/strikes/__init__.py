@@ -6,17 +6,20 @@ of one layout. All random numbers are counter-based: a trial can be drawn anywhe
 
 from hil.strikes.fault_model import PRESETS, FaultModel, preset
 from hil.strikes.fault_space import DEFAULT_STRIKE_REGIONS, SHARED, Cells, FaultSpace
+from hil.strikes.hardware_ecc import HARDWARE_ECC, HardwareEcc
 from hil.strikes.landing import land, logical_bit, physical_cell
 from hil.strikes.streams import Stream
 from hil.strikes.strike import Strike, Window, sample_strikes, strike_key
 
 __all__ = [
     "DEFAULT_STRIKE_REGIONS",
+    "HARDWARE_ECC",
     "PRESETS",
     "SHARED",
     "Cells",
     "FaultModel",
     "FaultSpace",
+    "HardwareEcc",
     "Stream",
     "Strike",
     "Window",

@@ -4,14 +4,20 @@ from __future__ import annotations
 
 from firmware_bridge.messages import Fault, FaultKind
 from hil.strikes.fault_model import WORD_BITS, FaultModel
-from hil.strikes.fault_space import FaultSpace
+from hil.strikes.fault_space import Cells, FaultSpace
+from hil.strikes.hardware_ecc import HARDWARE_ECC, HardwareEcc
 from hil.strikes.strike import Strike
 
 _KINDS = {"flip": FaultKind.FLIP, "stuck_at_0": FaultKind.STUCK_AT_0, "stuck_at_1": FaultKind.STUCK_AT_1}
 
 
 def land(strike: Strike, space: FaultSpace, model: FaultModel) -> tuple[Fault, ...]:
-    """Give the faults of one strike in one layout: one per struck cell, in physical order, all distinct.
+    """Give the faults of one strike in one layout, all distinct: one per struck cell, in physical order.
+
+    Where the memory corrects errors of its own accord, the faults are what it leaves, in the order of regions and
+    bits: none, those that it could not correct, and those that it made itself. Its alarm, if it ends the process,
+    is the only fault. A cell that is stuck counts as wrong, whatever it should hold, and nothing is miscorrected
+    there. Storage of another technology than the shared cells has no such correction.
 
     Parameters
     ----------
@@ -20,21 +26,36 @@ def land(strike: Strike, space: FaultSpace, model: FaultModel) -> tuple[Fault, .
     space : FaultSpace
         The layout's cells; the strike's own space must be among them (DataError).
     model : FaultModel
-        How the memory interleaves its words.
+        How the memory interleaves its words, and how it corrects them.
     """
-    faults = []
+    struck = []
     for cell in strike.cells:
         cells, within = space.locate(strike.space, cell)
-        fault = Fault(
-            strike=strike.number,
-            region=cells.region,
-            bit=logical_bit(within, cells.bits, model.interleave),
-            kind=_KINDS[strike.kind],
-            inference=strike.inference,
-            step=strike.step,
-        )
-        faults.append(fault)
-    return tuple(faults)
+        struck.append((cells, logical_bit(within, cells.bits, model.interleave)))
+    if model.hardware_ecc != "none" and strike.technology == space.technology:
+        remaining, alarm = _behind(HARDWARE_ECC[model.hardware_ecc], struck, stuck=strike.kind != "flip")
+        if alarm and model.hardware_alarm == "crash":
+            return (_fault(strike, "process", 0, FaultKind.INTERRUPT),)
+        struck = remaining
+    return tuple(_fault(strike, cells.region, bit, _KINDS[strike.kind]) for cells, bit in struck)
+
+
+def _fault(strike: Strike, region: str, bit: int, kind: FaultKind) -> Fault:
+    return Fault(strike=strike.number, region=region, bit=bit, kind=kind, inference=strike.inference, step=strike.step)
+
+
+def _behind(ecc: HardwareEcc, struck: list[tuple[Cells, int]], *, stuck: bool) -> tuple[list[tuple[Cells, int]], bool]:
+    """Give the bits that are wrong behind the memory's own correction, and whether it raised an alarm."""
+    regions: dict[Cells, set[int]] = {}
+    for cells, bit in struck:
+        regions.setdefault(cells, set()).add(bit)
+    remaining, alarm = [], False
+    for cells, wrong in regions.items():
+        residue = ecc.decode_region(wrong, cells.bits)
+        alarm = alarm or residue.detected
+        # What a decoder flips by mistake depends on which stuck cells are wrong at each reading: left out.
+        remaining += [(cells, bit) for bit in residue.bits if not stuck or bit in wrong]
+    return remaining, alarm
 
 
 def logical_bit(cell: int, bits: int, interleave: int) -> int:

@@ -12,6 +12,7 @@ from zlib import crc32
 from firmware_bridge.errors import ConfigError, DataError
 from hil.strikes.fault_model import FaultModel
 from hil.strikes.fault_space import SHARED, FaultSpace
+from hil.strikes.pattern import struck_cells
 from hil.strikes.streams import Stream
 
 STRIKE_KINDS = ("flip", "stuck_at_0", "stuck_at_1")
@@ -206,7 +207,7 @@ class _Sampler:
             number=number,
             technology=regions[0].technology,
             space=space,
-            cells=_cluster(stream, self.model, seed, bits),
+            cells=struck_cells(stream, self.model, seed, bits),
             kind=_kind(stream, self.model),
             inference=inference,
             step=step,
@@ -224,15 +225,4 @@ def _stream_code(name: str) -> int:
 def _kind(stream: Stream, model: FaultModel) -> str:
     if model.kind == "stuck_at":
         return ("stuck_at_0", "stuck_at_1")[stream.below(2)]
-    return model.kind
-
-
-def _cluster(stream: Stream, model: FaultModel, seed: int, bits: int) -> tuple[int, ...]:
-    """Grow a cluster to the right of its seed and into the next row; what lies beyond an edge is left out."""
-    size = model.cluster_sizes[stream.choice(model.cumulative_weights)][0]
-    lower = sum(stream.uniform() < model.across_rows for _ in range(size - 1))
-    to_row_end = model.row_bits - seed % model.row_bits
-    upper_run = range(seed, seed + min(size - lower, to_row_end))
-    below = seed + model.row_bits
-    lower_run = range(below, below + min(lower, to_row_end))
-    return tuple(cell for run in (upper_run, lower_run) for cell in run if cell < bits)
+    return "flip" if model.kind == "random" else model.kind

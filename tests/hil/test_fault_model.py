@@ -35,9 +35,8 @@ def test_clusters_interleaved_differ_in_the_layout_of_words_alone():
     assert plain.cluster_sizes == interleaved.cluster_sizes
 
 
-def test_mean_cells_is_weighted():
+def test_weights_are_added_up():
     model = FaultModel(name="x", cluster_sizes=((1, 3.0), (5, 1.0)))
-    assert model.mean_cells == 2.0
     assert model.cumulative_weights == (3.0, 4.0)
 
 
