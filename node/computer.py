@@ -30,7 +30,10 @@ from node.throttle import Throttle
 
 @dataclass
 class Counters:
-    """What has been done since the last reset."""
+    """What has been done since the computer was made, or told to count anew.
+
+    ``reloads`` counts the resets that found the golden copy itself damaged (see :meth:`Computer.reset`).
+    """
 
     inferences: int = 0
     corrected_words: int = 0
@@ -123,6 +126,10 @@ class Computer:
             np.copyto(self._pristine, self.arena.u8)
             self._digest = zlib.crc32(self._pristine.data)
             self.counters.reloads += 1
+        for region in self.guarded:
+            if not region.check_bits.size:
+                # Such a code keeps what it knows outside the arena, where neither copy nor digest reaches.
+                region.encode()
         if self.checkpoints is not None:
             # Trials follow one another faster than a medium syncs, and none needs the last one's baseline after a cut.
             self.checkpoints.baseline(self._guarded_bytes(), durable=False)
@@ -149,11 +156,38 @@ class Computer:
             The step table in memory no longer describes a computation.
         """
         self.write_inputs(inputs)
-        started = time.perf_counter()
-        self.engine.run()
-        self.throttle.worked(time.perf_counter() - started)
-        self.counters.inferences += 1
+        self.end_inference(self.run_steps(0, self.engine.n_steps))
         return self.engine.read_outputs()
+
+    def run_steps(self, first: int, last: int) -> int:
+        """Run operators ``first`` to ``last - 1`` and give the nanoseconds that they computed, pauses left out.
+
+        They go one by one where something happens between them: a cell that is stuck takes its value back from
+        each of them, and a throttled clock shows as a pause after each.
+        """
+        if not (self._stuck or self.throttle.throttled):
+            return self._timed_steps(first, last)
+        busy_ns = 0
+        self.assert_stuck()
+        for step in range(first, last):
+            busy_ns += self._timed_steps(step, step + 1)
+            self.assert_stuck()
+        return busy_ns
+
+    def _timed_steps(self, first: int, last: int) -> int:
+        if first == last:
+            return 0
+        started_ns = time.perf_counter_ns()
+        self.engine.run_steps(first, last)
+        busy_ns = time.perf_counter_ns() - started_ns
+        self.throttle.worked(busy_ns / 1e9)
+        return busy_ns
+
+    def end_inference(self, busy_ns: int) -> None:
+        """Count an inference that computed for so long, and idle as the protection's slowdown asks for."""
+        self.counters.inferences += 1
+        if self.protection.slowdown > 1.0:
+            self.throttle.idle((self.protection.slowdown - 1.0) * busy_ns / 1e9)
 
     def write_inputs(self, inputs: Mapping[str, NDArray[np.generic]]) -> None:
         """Copy the named input arrays into the arena."""
@@ -198,13 +232,8 @@ class Computer:
             self.checkpoints.flip(fault.bit)
         return Readback(before=before, after=after)
 
-    @property
-    def has_stuck(self) -> bool:
-        """True while a stuck-at fault has to be asserted after every write."""
-        return bool(self._stuck)
-
     def assert_stuck(self) -> None:
-        """Force every stuck bit to its value again."""
+        """Force every stuck bit to its value again, as a cell does that takes no other one."""
         for fault in self._stuck:
             self.arena.force(fault.region, fault.bit, int(fault.kind is FaultKind.STUCK_AT_1))
 
@@ -213,8 +242,7 @@ class Computer:
     def scrub(self) -> DecodeReport:
         """Check and correct every guarded region once."""
         report = self.scrubber.scrub()
-        if self._stuck:
-            self.assert_stuck()
+        self.assert_stuck()
         self.counters.corrected_words += report.corrected
         self.counters.detected_words += report.detected
         return report

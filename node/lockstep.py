@@ -38,6 +38,7 @@ class LockstepRun:
         self._computer = computer
         self._samples = samples
         self._run = run
+        self._check_inputs()
         self._faults = _by_inference(run, computer.engine.n_steps)
         self._readbacks: dict[int, Readback] = {}
         self._report = DecodeReport(0, 0, 0)
@@ -64,45 +65,29 @@ class LockstepRun:
                 self._inject(index, fault)
             return Inference(delivery=Delivery.WITHHELD, output=b"")
         self._computer.write_inputs(self._sample(number))
-        self._compute(self._faults.get(number, []))
-        self._computer.counters.inferences += 1
+        self._compute(self._faults.get(number, ()))
         return Inference(delivery=Delivery.DELIVERED, output=self._computer.engine.output_bytes())
 
-    def _sample(self, number: int) -> Mapping[str, NDArray[np.generic]]:
-        index = self._run.inputs[number]
-        if index >= len(self._samples):
-            raise DataError(f"run {self._run.run_id} asks for input {index}; {len(self._samples)} are loaded")
-        return self._samples[index]
+    def _check_inputs(self) -> None:
+        """Refuse a run that names an input which is not loaded, before anything is done."""
+        last = max(self._run.inputs, default=0)
+        if last >= len(self._samples):
+            raise DataError(f"run {self._run.run_id} asks for input {last}; {len(self._samples)} are loaded")
 
-    def _compute(self, faults: list[tuple[int, Fault]]) -> None:
+    def _sample(self, number: int) -> Mapping[str, NDArray[np.generic]]:
+        return self._samples[self._run.inputs[number]]
+
+    def _compute(self, faults: Sequence[tuple[int, Fault]]) -> None:
         computer = self._computer
-        position = 0
+        position = busy_ns = 0
         for step, group in groupby(faults, key=lambda entry: entry[1].step):
-            self._steps(position, step)
+            busy_ns += computer.run_steps(position, step)
             position = step
             for index, fault in group:
                 self._inject(index, fault)
-        self._steps(position, computer.engine.n_steps)
-        if computer.protection.slowdown > 1.0:
-            computer.throttle.idle(computer.protection.slowdown - 1.0)
-
-    def _steps(self, first: int, last: int) -> None:
-        """Run operators ``first`` to ``last - 1``, one by one where something happens between them."""
-        computer = self._computer
-        if not (computer.has_stuck or computer.throttle.throttled):
-            self._timed_steps(first, last)
-            return
-        for step in range(first, last):
-            computer.assert_stuck()
-            self._timed_steps(step, step + 1)
-        computer.assert_stuck()
-
-    def _timed_steps(self, first: int, last: int) -> None:
-        started_ns = time.perf_counter_ns()
-        self._computer.engine.run_steps(first, last)
-        busy_ns = time.perf_counter_ns() - started_ns
+        busy_ns += computer.run_steps(position, computer.engine.n_steps)
         self._busy_ns += busy_ns
-        self._computer.throttle.worked(busy_ns / 1e9)
+        computer.end_inference(busy_ns)
 
     def _inject(self, index: int, fault: Fault) -> None:
         self._readbacks[index] = self._computer.inject(fault)
@@ -156,7 +141,7 @@ class LockstepRun:
         """Do the inferences since the checkpoint again; what was delivered then stays delivered."""
         for lost in range(frame, number):
             self._computer.write_inputs(self._sample(lost))
-            self._steps(0, self._computer.engine.n_steps)
+            self._busy_ns += self._computer.run_steps(0, self._computer.engine.n_steps)
             self._lost += 1
 
     # ---- result ------------------------------------------------------------------------------------------------

@@ -66,6 +66,10 @@ class Protection:
         unknown = set(self.regions) - {"weights", "steps"}
         if unknown:
             raise ConfigError(f"protection: cannot guard {sorted(unknown)}: choose from weights, steps")
+        if len(set(self.regions)) != len(self.regions):
+            raise ConfigError(f"protection: regions = {list(self.regions)}: name each region once")
+        if self.checkpoint_period and not self.regions:
+            raise ConfigError("protection: a checkpoint saves the guarded regions: name at least one in regions")
         if self.slowdown < 1.0:
             raise ConfigError(f"protection: slowdown = {self.slowdown}: give 1.0 (full speed) or more")
         if self.on_detected is OnDetected.ROLLBACK and not self.checkpoint_period:
@@ -79,14 +83,22 @@ class Protection:
     @classmethod
     def from_json(cls, text: str) -> Protection:
         """Read what :meth:`to_json` wrote; an unknown key is an error that names the nearest one."""
-        values = json.loads(text)
+        try:
+            values = json.loads(text)
+        except ValueError as error:
+            raise ConfigError(f"protection: {text[:60]!r} is not JSON: {error}") from None
+        if not isinstance(values, dict):
+            raise ConfigError(f"protection: {text[:60]!r} is no JSON object")
         known = {field.name for field in fields(cls)}
         for key in values:
             if key not in known:
                 near = get_close_matches(key, known, n=1)
                 hint = f"; did you mean {near[0]!r}?" if near else ""
                 raise ConfigError(f"protection: unknown key {key!r}{hint}")
-        return cls(**values)
+        try:
+            return cls(**values)
+        except TypeError as error:
+            raise ConfigError(f"protection: a value of the wrong type: {error}") from None
 
 
 def _on_detected(value: str) -> OnDetected:

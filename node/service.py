@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -31,6 +32,7 @@ from firmware_bridge.messages import (
 )
 from node.computer import Computer, Counters
 from node.interrupts import raise_interrupt, real_interrupt
+from node.layout import layout_of
 from node.lockstep import LockstepRun
 from node.model.image import Image
 from node.protection import Protection
@@ -100,12 +102,16 @@ class Service:
         try:
             with np.load(path, allow_pickle=False) as archive:
                 arrays = {name: archive[name] for name in archive.files}
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, EOFError, TypeError, AttributeError, zipfile.BadZipFile) as error:
+            # Of a lone .npy file comes an array, which is no context manager.
             raise DataError(f"inputs: not an .npz archive of plain arrays: {error}") from None
         self._samples = split_samples(image, arrays)
 
     def _configure(self, message: Configure) -> Done:
-        self._protection = Protection.from_json(message.protection)
+        protection = Protection.from_json(message.protection)
+        if self._image is not None:
+            layout_of(self._image, protection)  # what cannot be laid out is refused before the old computer goes
+        self._protection = protection
         self._rebuild()
         return Done()
 
@@ -130,7 +136,8 @@ class Service:
 
     def _ready(self) -> Computer:
         self._loaded_image()
-        assert self._computer is not None  # _rebuild makes it with the image
+        if self._computer is None:
+            raise Refused("the last configuration failed: configure the node again")
         return self._computer
 
     # ---- commands ----------------------------------------------------------------------------------------------
@@ -195,6 +202,7 @@ class Service:
     def _reset(self, _message: Reset) -> Done:
         computer = self._ready()
         computer.reset()
+        computer.counters = Counters()
         self._throttle.reset()
         return Done()
 

@@ -28,7 +28,6 @@ class Throttle:
         self._sensors = Sensors()
         self.plant_c = math.nan
         self.busy_s = 0.0
-        self._last_busy_s = 0.0
 
     @property
     def ratio(self) -> float:
@@ -71,13 +70,12 @@ class Throttle:
     def worked(self, busy_s: float) -> None:
         """Account for computing time, and pause where the clock that is allowed asks for it."""
         self.busy_s += busy_s
-        self._last_busy_s = busy_s
         if self.throttled:
             self._actuator.worked(busy_s)
 
-    def idle(self, share: float) -> None:
-        """Idle for a share of the last computing time."""
-        time.sleep(share * self._last_busy_s)
+    def idle(self, duration_s: float) -> None:
+        """Compute nothing for so long."""
+        time.sleep(duration_s)
 
     def reset(self) -> None:
         """Forget the temperature and the sticky flags."""
