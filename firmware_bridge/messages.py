@@ -14,6 +14,8 @@ from enum import IntEnum
 from typing import Annotated
 
 PROTOCOL_VERSION = 1
+FLAGS_UNKNOWN = 0xFFFF_FFFF
+"""Stands for the throttle flags of a board that has none to read."""
 
 U8 = Annotated[int, "u8"]
 U16 = Annotated[int, "u16"]
@@ -225,6 +227,10 @@ class Inference:
 class RunResult:
     """What a run gave. Times are the node's own, in microseconds.
 
+    ``clock_mhz`` and ``throttled`` are the clock that the governor allows and its flags, which follow ``plant_c``, the
+    temperature that the host sent. ``board_c``, ``board_mhz`` and ``board_throttled`` are the board's own sensors: NaN
+    and :data:`FLAGS_UNKNOWN` where it has none.
+
     ``reloads`` counts memory found not pristine at the start, ``rollbacks`` the checkpoints loaded and
     ``lost_inferences`` the work done again because of them. ``checked_words``, ``corrected_words`` and
     ``detected_words`` add up the decode reports of the run.
@@ -250,6 +256,8 @@ class RunResult:
     throttled: U32
     plant_c: F32
     board_c: F32
+    board_mhz: F32
+    board_throttled: U32
 
 
 @dataclass(frozen=True, kw_only=True)

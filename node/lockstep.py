@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from firmware_bridge.errors import DataError
-from firmware_bridge.messages import Delivery, Fault, Inference, Readback, Run, RunResult
+from firmware_bridge.messages import FLAGS_UNKNOWN, Delivery, Fault, Inference, Readback, Run, RunResult
 from node.computer import Computer
 from node.ecc import DecodeReport
 
@@ -170,6 +170,8 @@ class LockstepRun:
             throttled=throttle.flags,
             plant_c=throttle.plant_c,
             board_c=vitals.temperature_c,
+            board_mhz=vitals.clock_mhz,
+            board_throttled=FLAGS_UNKNOWN if vitals.throttled is None else vitals.throttled,
         )
 
 

@@ -138,6 +138,8 @@ def run_result(run: m.Run) -> m.RunResult:
         throttled=0,
         plant_c=25.0,
         board_c=30.0,
+        board_mhz=1500.0,
+        board_throttled=0,
     )
 
 

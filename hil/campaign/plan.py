@@ -114,4 +114,6 @@ def _largest_reply(faults: int, inferences: int, output: bytes) -> RunResult:
         throttled=0,
         plant_c=0.0,
         board_c=0.0,
+        board_mhz=0.0,
+        board_throttled=0,
     )

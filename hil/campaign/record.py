@@ -96,7 +96,11 @@ class FaultRecord(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Timing(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What the clock, the sensors and the throttle said during one trial; never part of an outcome."""
+    """What the clock, the sensors and the throttle said during one trial; never part of an outcome.
+
+    ``clock_mhz``, ``throttled`` and ``plant_c`` belong to the plant that the host plays; ``board_c``, ``board_mhz`` and
+    ``board_throttled`` (the bits of ``get_throttled``) are what the board's own sensors say, None where it has none.
+    """
 
     elapsed_us: int
     busy_us: int
@@ -108,6 +112,8 @@ class Timing(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     throttled: int
     plant_c: float | None
     board_c: float | None
+    board_mhz: float | None = None
+    board_throttled: int | None = None
 
 
 class TrialRow(msgspec.Struct, frozen=True, kw_only=True, tag="trial", forbid_unknown_fields=True):

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from firmware_bridge.errors import DataError
-from firmware_bridge.messages import Abnormal, AbnormalKind, Delivery, Run, RunResult
+from firmware_bridge.messages import FLAGS_UNKNOWN, Abnormal, AbnormalKind, Delivery, Run, RunResult
 from hil.campaign.outcome import Outcome
 from hil.campaign.record import FaultRecord, Timing, TrialRow
 from hil.campaign.task import StrikeRun
@@ -162,8 +162,15 @@ def _timing(result: RunResult) -> Timing:
         save_us=result.save_us,
         verify_us=result.verify_us,
         restore_us=result.restore_us,
-        clock_mhz=round(result.clock_mhz, 3) if math.isfinite(result.clock_mhz) else 0.0,
+        clock_mhz=_known(result.clock_mhz) or 0.0,
         throttled=result.throttled,
-        plant_c=round(result.plant_c, 3) if math.isfinite(result.plant_c) else None,
-        board_c=round(result.board_c, 3) if math.isfinite(result.board_c) else None,
+        plant_c=_known(result.plant_c),
+        board_c=_known(result.board_c),
+        board_mhz=_known(result.board_mhz),
+        board_throttled=None if result.board_throttled == FLAGS_UNKNOWN else result.board_throttled,
     )
+
+
+def _known(value: float) -> float | None:
+    """Give a figure rounded to thousandths, None where there was no sensor."""
+    return round(value, 3) if math.isfinite(value) else None

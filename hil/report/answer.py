@@ -131,10 +131,10 @@ def _warnings(summary: Summary) -> tuple[str, ...]:
             warnings.append(
                 f"{task.name}: memory was not pristine {count_text(task.costs.reloads)} times; it was reloaded."
             )
-        if task.costs.throttled_trials and task.record.temperature_c is None:
+        if task.costs.untimed_trials:
             warnings.append(
-                f"{task.name}: the board throttled in {count_text(task.costs.throttled_trials)} trials, so its times "
-                "compare with no other; its outcomes do."
+                f"{task.name}: the board itself throttled in {count_text(task.costs.untimed_trials)} trials; their "
+                "times are left out, their outcomes count."
             )
     return tuple(warnings)
 

@@ -11,6 +11,9 @@ from hil.campaign.record import TaskRecord, TrialRow
 THROTTLED_NOW = 0b1110
 """Bits of ``get_throttled`` that say "now": clock capped, throttled, soft temperature limit."""
 
+BOARD_SLOWED_NOW = THROTTLED_NOW | 1
+"""The same of the board itself, whose clock under-voltage takes down too."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Spread:
@@ -43,7 +46,8 @@ class Costs:
     ``time_per_inference_us`` is taken over the trials that delivered every inference (withholding is fast and
     would flatter the protection); ``relative_time`` compares its median with that of the ``none`` control: 0.1
     is 10 % slower. ``protection_share`` is the part of the time that went into scrubbing, verifying, saving and
-    restoring. ``save_us`` and ``verify_us`` are per checkpoint, ``restore_us`` per rollback.
+    restoring. ``save_us`` and ``verify_us`` are per checkpoint, ``restore_us`` per rollback. ``untimed_trials`` ran
+    while the board itself throttled, by its own sensors: their times are in none of these figures.
     """
 
     memory: Memory
@@ -60,6 +64,7 @@ class Costs:
     reloads: int
     timed_trials: int
     throttled_trials: int
+    untimed_trials: int
     clock_mhz: Spread | None
 
 
@@ -101,6 +106,7 @@ class CostTally:
     reloads: int = 0
     timed_trials: int = 0
     throttled_trials: int = 0
+    untimed_trials: int = 0
     _per_inference_us: list[float] = field(default_factory=list)
     _protection_share: list[float] = field(default_factory=list)
     _save_us: list[float] = field(default_factory=list)
@@ -116,6 +122,9 @@ class CostTally:
         self.reloads += row.reloads
         timing = row.timing
         if timing is None:
+            return
+        if (timing.board_throttled or 0) & BOARD_SLOWED_NOW:
+            self.untimed_trials += 1
             return
         self.timed_trials += 1
         self.throttled_trials += bool(timing.throttled & THROTTLED_NOW)
@@ -154,5 +163,6 @@ class CostTally:
             reloads=self.reloads,
             timed_trials=self.timed_trials,
             throttled_trials=self.throttled_trials,
+            untimed_trials=self.untimed_trials,
             clock_mhz=spread_of(self._clock_mhz),
         )

@@ -62,6 +62,8 @@ RESULT = m.RunResult(
     throttled=0x50005,
     plant_c=71.5,
     board_c=math.inf,
+    board_mhz=600.0,
+    board_throttled=m.FLAGS_UNKNOWN,
 )
 
 

@@ -97,6 +97,8 @@ def timing(**changes: object) -> Timing:
         "throttled": 0,
         "plant_c": None,
         "board_c": None,
+        "board_mhz": None,
+        "board_throttled": None,
     }
     return Timing(**(values | changes))
 

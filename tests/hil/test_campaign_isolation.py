@@ -9,8 +9,12 @@ from pathlib import Path
 import pytest
 
 from hil.campaign.experiment import Experiment
+from hil.campaign.progress import silent
 from hil.campaign.record import TrialRow
 from hil.campaign.sim_session import SimSession
+from hil.campaign.target import open_session
+from node.throttle import Throttle
+from node.vitals import Sensors, Vitals
 from tests.campaigns import campaign, essence, rows_of, run
 
 
@@ -42,6 +46,46 @@ def test_one_trial_per_node_gives_the_same(experiment: Experiment, straight: dic
         with SimSession() as session:
             alone |= essence(rows_of(experiment, session, [trial]))
     assert alone == {key: straight[key] for key in alone}
+
+
+def test_one_trial_per_process_gives_the_same(experiment: Experiment, straight: dict) -> None:
+    alone: dict[tuple[str, int], tuple[object, ...]] = {}
+    for trial in (3, 17):
+        with open_session("pty", silent) as session:
+            alone |= essence(rows_of(experiment, session, [trial], names=("hsiao_72_64 + checkpoint", "tmr")))
+    assert len(alone) == 4
+    assert alone == {key: straight[key] for key in alone}
+
+
+def test_real_throttling_is_recorded_and_changes_no_outcome(
+    experiment: Experiment, straight: dict, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hot = Vitals(
+        temperature_c=84.5,
+        temperature_source="cpu-thermal",
+        clock_mhz=600.0,
+        clock_source="vcgencmd measure_clock arm",
+        throttled=0x20002,
+        throttled_source="vcgencmd get_throttled",
+    )
+    monkeypatch.setattr(Throttle, "vitals", lambda _self: hot)
+    with SimSession() as session:
+        rows = rows_of(experiment, session, names=("none",))
+    assert essence(rows) == {key: value for key, value in straight.items() if key[0] == "none"}
+    for row in rows:
+        assert isinstance(row, TrialRow)
+        assert row.timing is not None
+        assert (row.timing.board_c, row.timing.board_mhz, row.timing.board_throttled) == (84.5, 600.0, 0x20002)
+        assert (row.timing.plant_c, row.timing.throttled) == (25.0, 0)
+
+
+def test_a_board_without_sensors_has_none(experiment: Experiment, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Throttle, "vitals", lambda _self: Sensors("/nonexistent").read())
+    with SimSession() as session:
+        (row,) = rows_of(experiment, session, [0], names=("none",))
+    assert isinstance(row, TrialRow)
+    assert row.timing is not None
+    assert (row.timing.board_c, row.timing.board_mhz, row.timing.board_throttled) == (None, None, None)
 
 
 def test_two_processes_give_the_same(experiment: Experiment, straight: dict, tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from firmware_bridge.errors import ConfigError, DataError
 from hil.campaign.outcome import Outcome
 from hil.campaign.record import AttemptRow, TrialRow
 from hil.campaign.store import ROWS_FILE
+from hil.report.answer import answer
 from hil.report.costs import spread_of
 from hil.report.summary import Summary, summarise
 from tests.hil.synthetic_results import CHECK, CHECKPOINT, fault, header, heat, link, task, timing, trial, write
@@ -221,6 +222,23 @@ def test_throttling_changes_no_outcome(tmp_path: Path) -> None:
     cool, hot = summary("cool", 0), summary("hot", 0x4)
     assert cool.tasks[0].estimates == hot.tasks[0].estimates
     assert (cool.tasks[0].costs.throttled_trials, hot.tasks[0].costs.throttled_trials) == (0, 9)
+
+
+@pytest.mark.parametrize(("flags", "slowed"), [(0x2, True), (0x4, True), (0x8, True), (0x1, True), (0xF0000, False)])
+def test_real_throttling_takes_the_times_out_and_no_outcome(tmp_path: Path, flags: int, slowed: bool) -> None:
+    hot = timing(elapsed_us=80_000, save_us=900, board_throttled=flags, board_mhz=600.0)
+    rows = [trial("none", n) for n in range(3)]
+    rows += [trial("none", n, "SDC_CRITICAL", saves=1, timing=hot) for n in range(3, 9)]
+    summary = _run(tmp_path, *rows)
+    (task_summary,) = summary.tasks
+    costs = task_summary.costs
+    assert task_summary.outcomes[Outcome.SDC_CRITICAL] == 6
+    assert (costs.untimed_trials, costs.timed_trials, costs.saves) == ((6, 3, 6) if slowed else (0, 9, 6))
+    assert costs.time_per_inference_us is not None
+    assert costs.time_per_inference_us.median == (100.0 if slowed else 10_000.0)
+    assert (costs.save_us is None) == slowed
+    warning = "none: the board itself throttled in 6 trials; their times are left out, their outcomes count."
+    assert (warning in answer(summary).warnings) == slowed
 
 
 def test_other_rows_are_kept_in_order(tmp_path: Path) -> None:

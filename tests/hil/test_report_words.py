@@ -89,7 +89,7 @@ def test_a_control_that_fails_is_a_warning(tmp_path: Path, control: str) -> None
 
 def test_what_makes_figures_doubtful_is_said(tmp_path: Path) -> None:
     tasks = (task("none", "none"), task("hot", temperature_c=83.0))
-    rows = [trial(name, 0, reloads=2, timing=timing(throttled=4)) for name in ("none", "hot")]
+    rows = [trial(name, 0, reloads=2, timing=timing(board_throttled=n)) for n, name in ((4, "none"), (0, "hot"))]
     warnings = answer(summarise(write(tmp_path, header(*tasks, trials=5), *rows))).warnings
     assert "The run is not complete: 2 of 10 trials are done." in warnings
     assert "none: memory was not pristine 2 times; it was reloaded." in warnings

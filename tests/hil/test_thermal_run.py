@@ -12,6 +12,7 @@ import pytest
 
 from firmware_bridge.errors import ConfigError, FlightNodeError
 from firmware_bridge.messages import (
+    FLAGS_UNKNOWN,
     Abnormal,
     AbnormalKind,
     Delivery,
@@ -77,6 +78,8 @@ class FakeNode:
             throttled=int(self.governor.flags),
             plant_c=0.0,
             board_c=math.nan,
+            board_mhz=math.nan,
+            board_throttled=FLAGS_UNKNOWN,
             **dict.fromkeys(
                 ("checked_words", "corrected_words", "detected_words", "reloads", "rollbacks", "lost_inferences"), 0
             ),
