@@ -12,7 +12,20 @@ import click
 
 from firmware_bridge.errors import FlightNodeError
 
-COMMANDS = ("init", "compile", "run", "resume", "confirm", "replay", "report", "export", "demo", "doctor", "devices")
+COMMANDS = (
+    "init",
+    "compile",
+    "run",
+    "resume",
+    "confirm",
+    "sensitivity",
+    "replay",
+    "report",
+    "export",
+    "demo",
+    "doctor",
+    "devices",
+)
 """Each is ``hil.commands.NAME.command``; the order is that of ``hil --help``."""
 
 EXIT_CODES = """\b

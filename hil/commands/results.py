@@ -24,11 +24,18 @@ def new_directory(name: str) -> Path:
 
 @contextmanager
 def resumable(directory: Path) -> Iterator[None]:
-    """Turn Ctrl-C into an error that says how to go on."""
+    """Turn Ctrl-C into an error that says how to go on with a run."""
+    with interruptible(f"hil resume {directory}"):
+        yield
+
+
+@contextmanager
+def interruptible(command: str) -> Iterator[None]:
+    """Turn Ctrl-C into an error that names the command which goes on."""
     try:
         yield
     except KeyboardInterrupt:
-        raise Interrupted(f"interrupted: what was measured is kept; continue with `hil resume {directory}`") from None
+        raise Interrupted(f"interrupted: what was measured is kept; continue with `{command}`") from None
 
 
 def print_results(directory: Path, *, as_json: bool) -> None:

@@ -87,7 +87,8 @@ def _remarks(summary: Summary) -> tuple[str, ...]:
         remarks.append(f"Without protection: {per_million} failures per million strikes.")
     remarks.append(confirmation_text(summary))
     together = f"; for the ranking, 95 % of all {len(_rivals(summary))} together"
-    remarks.append(f"Intervals are exact (Clopper-Pearson, 95 % each{together}). One fault model was tried.")
+    remarks.append(f"Intervals are exact (Clopper-Pearson, 95 % each{together}).")
+    remarks.append("One fault model was tried; `hil sensitivity` tries others.")
     return tuple(remarks)
 
 

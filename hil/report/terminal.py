@@ -31,7 +31,7 @@ _LOST = (Outcome.CRASH, Outcome.HANG, Outcome.DEAD)
 
 def table(summary: Summary, console: Console | None = None) -> str:
     """Give answer, outcomes, costs and limits of validity as text; 100 columns wide where there is no terminal."""
-    out = console or _console()
+    out = console or wide_console()
     found = answer(summary)
     with out.capture() as capture:
         out.print(Text(found.sentence, style="bold"))
@@ -50,7 +50,7 @@ def table(summary: Summary, console: Console | None = None) -> str:
     return capture.get()
 
 
-def _console() -> Console:
+def wide_console() -> Console:
     """Give a console that does not squeeze tables into 80 columns when its output goes to a file or a pipe."""
     console = Console(highlight=False)
     if not console.is_terminal and "COLUMNS" not in os.environ:
