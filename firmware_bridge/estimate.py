@@ -67,5 +67,8 @@ class FrameSize:
         if self._sent_bytes > _MEMORY_BYTES:
             self._sent_bytes /= 2
             self._lost_frames /= 2
+        if self._lost_frames * self._limit**2 <= _OVERHEAD_BYTES * self._sent_bytes:
+            self.body_bytes = self._limit  # a line clean for long: its loss fades below what can be divided by
+            return
         best = sqrt(_OVERHEAD_BYTES * self._sent_bytes / self._lost_frames)
-        self.body_bytes = min(self._limit, max(MIN_DATA_BODY, int(best)))
+        self.body_bytes = max(MIN_DATA_BODY, int(best))

@@ -41,6 +41,15 @@ def test_a_line_that_turns_bad_and_good_again_is_followed():
     assert size.body_bytes == MAX_BODY
 
 
+def test_a_line_that_stays_clean_for_days_is_no_trouble():
+    size = FrameSize()
+    for _ in range(5000):  # 160 MB: the loss halves at every step, to 0 in the end
+        size.observed(32_768, 0)
+    assert size.body_bytes == MAX_BODY
+    feed(size, 8e-4, 150_000)
+    assert size.body_bytes < 300
+
+
 def test_frames_never_get_too_short_to_carry_anything():
     size = FrameSize()
     for _ in range(1000):
