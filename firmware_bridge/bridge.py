@@ -172,7 +172,7 @@ class Bridge:
             for offset in range(start, len(data), CHUNK_BYTES)
         )
         status = m.LoadStatus(received=start, complete=False)
-        for _, reply in self._pipeline(chunks, CHUNKS_UNDER_WAY):
+        for _, reply in self.ask_many(chunks, CHUNKS_UNDER_WAY):
             status = _expect(reply, m.LoadStatus)
             if progress is not None:
                 progress(status.received, len(data))
@@ -206,7 +206,7 @@ class Bridge:
         """Carry out many runs with ``window`` of them under way; results come in the order of ``runs``."""
         if window < 1:
             raise DataError(f"a window of {window} runs never runs any: give 1 or more")
-        for run, reply in self._pipeline(runs, window):
+        for run, reply in self.ask_many(runs, window):
             yield run, _expect_run(reply)
 
     def scrub(self) -> m.ScrubReport:
@@ -234,8 +234,8 @@ class Bridge:
     def _ask(self, request: m.Request, expected: type[R], *, urgent: bool = False) -> R:
         return _expect(self._collect(self._submit(request, urgent=urgent)), expected)
 
-    def _pipeline(self, requests: Iterable[Q], window: int) -> Iterator[tuple[Q, m.Message]]:
-        """Requests and their replies in order, ``window`` of them under way."""
+    def ask_many(self, requests: Iterable[Q], window: int = CHUNKS_UNDER_WAY) -> Iterator[tuple[Q, m.Message]]:
+        """Any requests and their replies as they come, in order, ``window`` of them under way."""
         under_way: deque[tuple[Q, int]] = deque()
         try:
             for request in requests:

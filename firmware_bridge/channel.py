@@ -10,6 +10,7 @@ from typing import Self
 
 from .errors import LinkError, LinkLost
 from .link import BATCH_BYTES, Link, LinkStats, Role
+from .transcript import Direction, Recorder
 from .transport import Transport
 
 _REOPEN_S = 0.2
@@ -26,6 +27,9 @@ class Channel:
         ``"host"`` or ``"node"``.
     clock
         Seconds that never go back.
+    recorder
+        Writes down what passes; the channel closes it. Without one the environment decides, see
+        :data:`firmware_bridge.transcript.FOLDER_VARIABLE`.
 
     Attributes
     ----------
@@ -33,12 +37,19 @@ class Channel:
         The clock's time of the last good frame from the other end, or of the start.
     """
 
-    def __init__(self, transport: Transport, role: Role, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        transport: Transport,
+        role: Role,
+        clock: Callable[[], float] = time.monotonic,
+        recorder: Recorder | None = None,
+    ) -> None:
         self.transport = transport
         self._clock = clock
         self._link = Link(role, baud=transport.baud)
         self._pending = b""
         self.heard_s = clock()
+        self._recorder = recorder or Recorder.from_environment(role, self.heard_s)
 
     @property
     def stats(self) -> LinkStats:
@@ -95,6 +106,8 @@ class Channel:
                 self._pending = b""
                 self._link.restart()
                 self.heard_s = self._clock()
+                if self._recorder is not None:
+                    self._recorder.opened(self.heard_s)
                 self.wait_established(max(_REOPEN_S, end_s - self._clock()))
                 return
             except LinkError:
@@ -183,6 +196,8 @@ class Channel:
         data = self.transport.read()
         if data:
             now_s = self._clock()
+            if self._recorder is not None:
+                self._recorder.passed(Direction.RECEIVED, data, now_s)
             if self._link.receive(data, now_s):
                 self.heard_s = now_s
 
@@ -195,13 +210,17 @@ class Channel:
                 if not self._pending:
                     return
             taken = self.transport.write_some(self._pending)
+            if self._recorder is not None and taken:
+                self._recorder.passed(Direction.SENT, self._pending[:taken], now_s)
             self._pending = self._pending[taken:]
             if self._pending:
                 return
 
     def close(self) -> None:
-        """Close the transport."""
+        """Close the transport, and the transcript if one is written."""
         self.transport.close()
+        if self._recorder is not None:
+            self._recorder.close()
 
     def __enter__(self) -> Self:
         return self

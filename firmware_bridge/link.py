@@ -41,9 +41,9 @@ ABANDONED_S = 60.0
 BATCH_BYTES = 4096
 """What :meth:`Link.to_transmit` gives at a time, but for the frame that crosses this line."""
 
-_STREAM_OF = {APID_URGENT: Stream.URGENT, APID_BULK: Stream.BULK}
+STREAM_OF = {APID_URGENT: Stream.URGENT, APID_BULK: Stream.BULK}
 _APID_OF = (APID_URGENT, APID_BULK)
-_DATA = struct.Struct(">HH")
+DATA = struct.Struct(">HH")
 _SYNC_REPEAT_S = 0.1
 _SYNC_REPEAT_LIMIT_S = 0.5
 _PACING_SLACK_S = 0.003
@@ -135,7 +135,7 @@ class Link:
         self._start_streams()
 
     def _start_streams(self) -> None:
-        self._sender = Sender(self._size, self._round_trip, _DATA.size)
+        self._sender = Sender(self._size, self._round_trip, DATA.size)
         self._receiver = Receiver()
         self._ack_at_s = None
 
@@ -239,11 +239,11 @@ class Link:
 
     def _dispatch(self, packet: SpacePacket, now_s: float) -> None:
         _, apid, flags, count, data = packet
-        stream = _STREAM_OF.get(apid)
-        if stream is not None and self._open and len(data) > _DATA.size:
-            tag, transmission = _DATA.unpack_from(data)
+        stream = STREAM_OF.get(apid)
+        if stream is not None and self._open and len(data) > DATA.size:
+            tag, transmission = DATA.unpack_from(data)
             if tag == self._nonce & 0xFFFF:
-                self._receiver.receive(stream, count, flags, transmission, data[_DATA.size :])
+                self._receiver.receive(stream, count, flags, transmission, data[DATA.size :])
                 return
         self._dispatch_other(packet, stream, now_s)
 
@@ -251,7 +251,7 @@ class Link:
         """What is not a part of a message of this session."""
         if packet.apid == APID_SYNC:
             self._on_sync(packet.data, now_s)
-        elif len(packet.data) <= _DATA.size or (stream is None and packet.apid != APID_ACK):
+        elif len(packet.data) <= DATA.size or (stream is None and packet.apid != APID_ACK):
             self._stats.bad_packets += 1
         elif not self._open or int.from_bytes(packet.data[:2], "big") != self._nonce & 0xFFFF:
             self._stats.stale += 1
@@ -320,7 +320,7 @@ class Link:
             if chosen is None:
                 break
             packet, transmission = chosen
-            head = _DATA.pack(self._nonce & 0xFFFF, transmission & 0xFFFF)
+            head = DATA.pack(self._nonce & 0xFFFF, transmission & 0xFFFF)
             frame = self._frame(_APID_OF[packet.stream], packet.flags, packet.count, head + packet.data)
             if packet.tries > 1:
                 frame = DELIMITER + frame  # the delimiter of the frame before may be what was lost

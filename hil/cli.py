@@ -25,6 +25,7 @@ COMMANDS = (
     "demo",
     "doctor",
     "devices",
+    "transcript",
 )
 """Each is ``hil.commands.NAME.command``; the order is that of ``hil --help``."""
 

@@ -13,10 +13,11 @@ TARGETS = {
     "serial:///dev/ttyUSB0?baud=921600": "a board on a serial port",
     "tcp://host:port": "a board behind a serial-to-network adapter, or a node on another machine",
     "bench:NAME": "a board that bench.toml names",
+    "transcript:FILE": "what a board once answered, recorded with `hil transcript record`",
 }
 _WORDS = ("sim", "memory", "pty")
 _LINES = ("serial://", "tcp://")
-_BENCH = "bench:"
+_NAMED = ("bench:", "transcript:")
 
 
 def check_target(target: str, where: str) -> None:
@@ -28,7 +29,7 @@ def check_target(target: str, where: str) -> None:
     Traceback (most recent call last):
     firmware_bridge.errors.ConfigError: --target = 'simm': no such target; did you mean 'sim'?
     """
-    if target in _WORDS or (target.startswith(_BENCH) and target != _BENCH):
+    if target in _WORDS or (target.startswith(_NAMED) and target not in _NAMED):
         return
     if target.startswith(_LINES):
         try:

@@ -9,10 +9,14 @@ import sys
 import tempfile
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Protocol
 
 from firmware_bridge.bridge import Bridge
 from firmware_bridge.channel import Channel
-from firmware_bridge.errors import LinkLost
+from firmware_bridge.conversation import exchanges, listen
+from firmware_bridge.errors import ConfigError, LinkLost
+from firmware_bridge.playback import PlayedNode
+from firmware_bridge.transcript import read_transcript
 from firmware_bridge.transport import Transport, memory_pair, open_pty
 from node.serve import serve_in_thread
 from node.service import Service
@@ -21,6 +25,18 @@ START_TIMEOUT_S = 30.0
 CONNECT_TIMEOUT_S = 10.0
 EXIT_TIMEOUT_S = 5.0
 LOG_TAIL_LINES = 5
+
+
+class Host(Protocol):
+    """What keeps a node alive: a process, a thread, or nobody (a board on the bench)."""
+
+    url: str
+
+    def connect(self) -> Bridge:
+        """Start the node where that is possible, and give a bridge to it."""
+
+    def close(self) -> None:
+        """End the node where this host started it."""
 
 
 class MemoryHost:
@@ -120,6 +136,49 @@ class Board:
 
     def close(self) -> None:
         """Leave the board as it is."""
+
+
+class Played:
+    """A node that gives the answers of a transcript, to a host that asks what was asked then."""
+
+    def __init__(self, path: Path) -> None:
+        self.url = f"transcript:{path}"
+        self._recorded = exchanges(listen(read_transcript(path)))
+        self._node = ExitStack()
+
+    def connect(self) -> Bridge:
+        """Give a bridge to a node at the beginning of the transcript."""
+        self._node.close()
+        near, far = memory_pair()
+        self._node.enter_context(PlayedNode(far, self._recorded))
+        return _bridge(near, CONNECT_TIMEOUT_S)
+
+    def close(self) -> None:
+        """End the node."""
+        self._node.close()
+
+
+def host_of(target: str) -> Host:
+    """Give what keeps the node behind a target alive.
+
+    Raises
+    ------
+    ConfigError
+        No such target, or one without a link.
+    """
+    scheme, _, rest = target.partition(":")
+    match scheme:
+        case "memory":
+            return MemoryHost()
+        case "pty":
+            return PtyHost()
+        case "transcript" if rest:
+            return Played(Path(rest))
+        case "serial" | "tcp" | "bench":
+            return Board(target)
+    raise ConfigError(
+        f"target {target!r}: choose from sim, memory, pty, serial:///dev/..., tcp://host:port, bench:NAME"
+    )
 
 
 def _bridge(transport: Transport, timeout_s: float) -> Bridge:

@@ -5,28 +5,16 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict
-from typing import Protocol, Self
+from typing import Self
 
-from firmware_bridge.bridge import Bridge
 from firmware_bridge.errors import LinkLost, PortError
 from firmware_bridge.messages import BlobKind, Run, Telemetry
+from hil.campaign.hosts import Host
 from hil.campaign.progress import ProgressEvent, ProgressSink
 from hil.campaign.session import Answer
 from node.protection import Protection
 
 RETURN_TIMEOUT_S = 10.0
-
-
-class Host(Protocol):
-    """What keeps a node alive: a process, a thread, or nobody (a board on the bench)."""
-
-    url: str
-
-    def connect(self) -> Bridge:
-        """Start the node where that is possible, and give a bridge to it."""
-
-    def close(self) -> None:
-        """End the node where this host started it."""
 
 
 class LinkSession:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from firmware_bridge.errors import ConfigError
 from hil.campaign.progress import ProgressSink
 from hil.campaign.session import Session
 
@@ -21,7 +20,8 @@ def open_session(target: str, progress: ProgressSink) -> Session:
     Parameters
     ----------
     target : str
-        ``sim``, ``memory``, ``pty``, ``serial:///dev/ttyUSB0?baud=921600``, ``tcp://host:port`` or ``bench:NAME``.
+        ``sim``, ``memory``, ``pty``, ``serial:///dev/ttyUSB0?baud=921600``, ``tcp://host:port``, ``bench:NAME`` or
+        ``transcript:FILE``.
     progress : callable
         Told about uploads and kernels that the node compiles.
 
@@ -36,16 +36,7 @@ def open_session(target: str, progress: ProgressSink) -> Session:
         from hil.campaign.sim_session import SimSession
 
         return SimSession()
-    from hil.campaign.hosts import Board, MemoryHost, PtyHost
+    from hil.campaign.hosts import host_of
     from hil.campaign.link_session import LinkSession
 
-    match target.partition(":")[0]:
-        case "memory":
-            return LinkSession(MemoryHost(), progress)
-        case "pty":
-            return LinkSession(PtyHost(), progress)
-        case "serial" | "tcp" | "bench":
-            return LinkSession(Board(target), progress)
-    raise ConfigError(
-        f"target {target!r}: choose from sim, memory, pty, serial:///dev/..., tcp://host:port, bench:NAME"
-    )
+    return LinkSession(host_of(target), progress)

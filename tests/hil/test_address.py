@@ -8,7 +8,9 @@ from firmware_bridge.errors import ConfigError
 from hil.boards.address import TARGETS, check_target
 
 
-@pytest.mark.parametrize("target", [*(set(TARGETS) - {"tcp://host:port"}), "serial:///dev/ttyAMA0", "tcp://[::1]:7001"])
+@pytest.mark.parametrize(
+    "target", [*sorted(set(TARGETS) - {"tcp://host:port"}), "serial:///dev/ttyAMA0", "tcp://[::1]:7001"]
+)
 def test_known_forms_pass(target: str) -> None:
     check_target(target, "--target")
 
