@@ -7,7 +7,7 @@ from hil.campaign.progress import ProgressEvent, ProgressSink
 from hil.campaign.record import HeatRow
 from hil.campaign.session import Session
 from hil.campaign.store import Store
-from hil.campaign.task_runner import CALIBRATION_DEADLINE_MS
+from hil.campaign.task_runner import CALIBRATION_DEADLINE_MS, LOST, MAX_LOST_LINES
 from hil.environment.thermal_run import ThermalRow, ThermalSchedule, run_thermal
 from node.governor import ROOM_C
 
@@ -15,7 +15,27 @@ from node.governor import ROOM_C
 def run_heat(
     session: Session, experiment: Experiment, schedule: ThermalSchedule, store: Store, progress: ProgressSink
 ) -> None:
-    """Keep the node busy under its first real protection while the plant warms and cools."""
+    """Keep the node busy under its first real protection while the plant warms and cools.
+
+    A node that is lost meanwhile is got back, and the loop begins anew: cut short it has no meaning.
+    """
+    lost_lines = 0
+    while True:
+        try:
+            rows = _heated(session, experiment, schedule, progress)
+            break
+        except LOST as error:
+            lost_lines += 1
+            if lost_lines > MAX_LOST_LINES:
+                raise
+            progress(ProgressEvent(stage="heat", done=0, total=0, note=f"again: {error}"))
+            session.restart()
+    store.append(*rows)  # all at once
+
+
+def _heated(
+    session: Session, experiment: Experiment, schedule: ThermalSchedule, progress: ProgressSink
+) -> list[HeatRow]:
     protected = next((task for task in experiment.tasks if not task.control), experiment.tasks[0])
     session.configure(protected.protection, CALIBRATION_DEADLINE_MS)
 
@@ -27,8 +47,7 @@ def run_heat(
     actuator = session.telemetry().throttle_actuator
     rows = run_thermal(session, schedule, inputs=experiment.workload.n_inputs, on_row=on_row)
     session.set_temperature(ROOM_C)
-    # All at once: a loop that was cut short has no meaning, and is run again.
-    store.append(*(_heat_row(row, actuator, schedule.acceleration) for row in rows))
+    return [_heat_row(row, actuator, schedule.acceleration) for row in rows]
 
 
 def _heat_row(row: ThermalRow, actuator: str, acceleration: float) -> HeatRow:

@@ -47,6 +47,12 @@ def confirmation_folder(directory: Path) -> Path | None:
     return folder if (folder / HEADER_FILE).exists() else None
 
 
+def holds_rows(directory: Path) -> bool:
+    """True where something was measured already."""
+    path = directory / ROWS_FILE
+    return path.exists() and path.stat().st_size > 0
+
+
 def read_rows(directory: Path) -> Iterator[Row]:
     """Give every complete row, in the order written; an incomplete last line is left out."""
     path = directory / ROWS_FILE

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import click
 
-from firmware_bridge.errors import Interrupted
+from firmware_bridge.errors import Interrupted, LinkError
+from hil.campaign.store import holds_rows
 
 RUNS_FOLDER = Path("runs")
 
@@ -24,9 +25,15 @@ def new_directory(name: str) -> Path:
 
 @contextmanager
 def resumable(directory: Path) -> Iterator[None]:
-    """Turn Ctrl-C into an error that says how to go on with a run."""
-    with interruptible(f"hil resume {directory}"):
-        yield
+    """Have the error of a run that was stopped or lost its node say how to go on."""
+    go_on = f"hil resume {directory}"
+    try:
+        with interruptible(go_on):
+            yield
+    except LinkError as error:
+        if not holds_rows(directory):
+            raise
+        raise type(error)(f"{error}; what was measured is kept: continue with `{go_on}`") from error
 
 
 @contextmanager

@@ -16,6 +16,7 @@ from onnx import TensorProto, helper
 from hil.campaign.collect import RunOptions, resume_campaign, run_campaign
 from hil.campaign.progress import ProgressEvent, silent
 from hil.campaign.store import read_rows
+from hil.commands.results import resumable
 from hil.workloads import digits
 from tests.campaigns import attempts, campaign, essence, run, write_campaign
 from tests.tcp_node import tcp_node
@@ -75,7 +76,9 @@ def test_bad_toml_value(tmp_path: Path) -> None:
 
 
 def test_missing_port(tmp_path: Path) -> None:
-    refused(hil("run", write_campaign(tmp_path), "--target", "serial:///dev/ttyNONE", cwd=tmp_path), 3, "/dev/ttyNONE")
+    done = hil("run", write_campaign(tmp_path), "--target", "serial:///dev/ttyNONE", cwd=tmp_path)
+    refused(done, 3, "/dev/ttyNONE")
+    assert "resume" not in done.stderr, "nothing was measured, and there it would fail again"
 
 
 def test_full_disk(tmp_path: Path) -> None:
@@ -114,7 +117,8 @@ def test_a_port_that_vanishes_for_good_keeps_what_was_measured(tmp_path: Path, m
                 node.kill()
                 node.wait()
 
-        with pytest.raises(LinkError) as caught:
+        hint = pytest.raises(LinkError, match=r"is kept: continue with `hil resume .*run`")
+        with hint as caught, resumable(tmp_path / "run"):
             run_campaign(described, out=tmp_path / "run", options=RunOptions(target=url), progress=kill_the_node)
     assert caught.value.exit_code == 3
     assert len(essence(read_rows(tmp_path / "run"))) == 10

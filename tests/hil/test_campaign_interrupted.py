@@ -16,9 +16,10 @@ import pytest
 
 from firmware_bridge.errors import ConfigError, Interrupted
 from hil.campaign.collect import RunOptions, resume_campaign, run_campaign
+from hil.campaign.configuration import load_campaign
 from hil.campaign.experiment import Experiment
 from hil.campaign.progress import ProgressEvent, silent
-from hil.campaign.record import TrialRow
+from hil.campaign.record import HeatRow, TrialRow
 from hil.campaign.sim_session import SimSession
 from hil.campaign.store import ROWS_FILE, Store, read_rows
 from hil.campaign.target import open_session
@@ -159,6 +160,23 @@ def test_kill_from_outside_is_an_attempt_and_changes_no_result(victim: Callable[
     undisturbed = json.loads(report_of(tmp_path / "undisturbed"))
     assert undisturbed.pop("infrastructure_attempts") == []
     assert without == undisturbed
+
+
+def test_a_node_killed_while_it_is_heated_is_heated_again(tmp_path: Path) -> None:
+    path = write_campaign(tmp_path, trials=1, protections=SOME + "[heat]\nduration_s = 1.0\n")
+    killed: list[int] = []
+
+    def kill_once(event: ProgressEvent) -> None:
+        if not killed and event.stage == "heat" and event.done >= 3:
+            killed.append(event.done)
+            os.kill(the_node(), signal.SIGKILL)
+
+    run_campaign(load_campaign(path), out=tmp_path / "run", options=RunOptions(target="pty"), progress=kill_once)
+    heat = [row for row in read_rows(tmp_path / "run") if isinstance(row, HeatRow)]
+    assert killed
+    assert heat[0].wall_s < 0.5
+    assert heat[-1].wall_s >= 1.0
+    assert [row.wall_s for row in heat] == sorted(row.wall_s for row in heat), "one loop, not two"
 
 
 @pytest.mark.parametrize(("bit", "outcome"), [(0, "CRASH"), (1, "HANG")])
