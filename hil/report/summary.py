@@ -12,10 +12,9 @@ from hil.campaign.record import DAY_S, AttemptRow, Header, HeatRow, LinkRow, Tas
 from hil.campaign.store import confirmation_folder, read_header, read_rows
 from hil.report.costs import Costs, CostTally
 from hil.report.vulnerability import MapRow, VulnerabilityMap
-from hil.stats.counts import OutcomeCounts, PairedCounts
+from hil.stats.counts import OutcomeCounts, OutcomeStrata, PairedCounts
 from hil.stats.family import each_confidence
-from hil.stats.intervals import CONFIDENCE, Estimate
-from hil.stats.strata import Stratum, events_per_shared_strike
+from hil.stats.intervals import Estimate
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +43,8 @@ class TaskSummary:
         Distinct trials done.
     outcomes : dict of Outcome to int
         Every outcome, also those that never happened.
+    strata : OutcomeStrata
+        Outcomes of the strikes on shared cells and of the added ones.
     estimates : dict of str to Estimate
         Expected number per strike on the shared cells, added strikes included, of each outcome by name, of
         ``failure`` (any that is a failure) and of ``sdc`` (both kinds), with 95 % limits (see
@@ -61,6 +62,7 @@ class TaskSummary:
     record: TaskRecord
     trials: int
     outcomes: dict[Outcome, int]
+    strata: OutcomeStrata
     estimates: dict[str, Estimate]
     ranked_failure: Estimate | None
     failures_per_day: Estimate | None
@@ -166,6 +168,17 @@ def summarise(directory: Path) -> Summary:
     )
 
 
+EVENTS = {outcome.value: (outcome.value,) for outcome in Outcome} | {
+    "failure": tuple(outcome.value for outcome in Outcome if outcome.is_failure),
+    "sdc": tuple(outcome.value for outcome in Outcome if outcome.is_sdc),
+}
+"""Everything that a rate is given of, by name, and the outcomes that it covers."""
+
+
+def _estimates(strata: OutcomeStrata) -> dict[str, Estimate]:
+    return {name: strata.estimate(*outcomes) for name, outcomes in EVENTS.items()}
+
+
 def is_ranked(record: TaskRecord) -> bool:
     """Give whether a task stands for election: no control but ``none``, and not held at a temperature."""
     return record.control in ("", "none") and record.temperature_c is None
@@ -204,16 +217,20 @@ class _Tally:
 
     def summary(self, baseline: _Tally | None, ranked: int) -> TaskSummary:
         counts = OutcomeCounts.of(trial.outcome.value for trial in self._trials.values())
-        estimates = self._estimates(CONFIDENCE) if self._trials else {}
-        together = self._estimates(each_confidence(ranked)) if self._trials and is_ranked(self.record) else {}
+        strata = self._strata()
+        estimates = _estimates(strata) if self._trials else {}
+        together = None
+        if self._trials and is_ranked(self.record):
+            together = strata.estimate(*EVENTS["failure"], confidence=each_confidence(ranked))
         struck = [region for region in self.record.regions if region.struck]
         shared_bits = 8 * sum(region.size_bytes for region in struck if not region.own)
         return TaskSummary(
             record=self.record,
             trials=counts.trials,
             outcomes={outcome: counts[outcome.value] for outcome in Outcome},
+            strata=strata,
             estimates=estimates,
-            ranked_failure=together.get("failure"),
+            ranked_failure=together,
             failures_per_day=self._per_day(estimates.get("failure"), shared_bits),
             paired=self._paired(baseline),
             exposure=Exposure(
@@ -226,23 +243,12 @@ class _Tally:
             map_rows=self._map.rows(),
         )
 
-    def _estimates(self, confidence: float) -> dict[str, Estimate]:
-        shared = OutcomeCounts.of(trial.shared.value for trial in self._trials.values())
-        added = OutcomeCounts.of(self._added)
-        added_per_shared = max(0.0, self.record.mean_strikes - 1.0)
-
-        def estimate(*outcomes: Outcome) -> Estimate:
-            return events_per_shared_strike(
-                Stratum(events=sum(shared[outcome.value] for outcome in outcomes), strikes=shared.trials),
-                Stratum(events=sum(added[outcome.value] for outcome in outcomes), strikes=added.trials),
-                added_per_shared,
-                confidence,
-            )
-
-        return {outcome.value: estimate(outcome) for outcome in Outcome} | {
-            "failure": estimate(*(outcome for outcome in Outcome if outcome.is_failure)),
-            "sdc": estimate(*(outcome for outcome in Outcome if outcome.is_sdc)),
-        }
+    def _strata(self) -> OutcomeStrata:
+        return OutcomeStrata(
+            shared=OutcomeCounts.of(trial.shared.value for trial in self._trials.values()),
+            added=OutcomeCounts.of(self._added),
+            added_per_shared=max(0.0, self.record.mean_strikes - 1.0),
+        )
 
     def _per_day(self, failure: Estimate | None, shared_bits: int) -> Estimate | None:
         if failure is None or self._rate is None or self.record.control == "null":

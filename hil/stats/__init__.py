@@ -1,6 +1,6 @@
 """Arithmetic: counts, estimates and intervals whose coverage is tested; pure functions, no dependencies."""
 
-from hil.stats.counts import OutcomeCounts, PairedCounts
+from hil.stats.counts import OutcomeCounts, OutcomeStrata, PairedCounts
 from hil.stats.family import each_confidence
 from hil.stats.intervals import (
     CONFIDENCE,
@@ -19,6 +19,7 @@ __all__ = [
     "CONFIDENCE",
     "Estimate",
     "OutcomeCounts",
+    "OutcomeStrata",
     "PairedCounts",
     "Stratum",
     "clopper_pearson",

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from firmware_bridge.errors import DataError
 from hil.stats.intervals import CONFIDENCE, Estimate, clopper_pearson, mcnemar_p_value, paired_difference
+from hil.stats.strata import Stratum, events_per_shared_strike
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,6 +67,42 @@ class OutcomeCounts:
     def estimates(self, outcomes: Iterable[str], confidence: float = CONFIDENCE) -> dict[str, Estimate]:
         """Give the share of each of ``outcomes``; name them all, so that those never seen are there as well."""
         return {outcome: self.estimate(outcome, confidence=confidence) for outcome in outcomes}
+
+
+@dataclass(frozen=True, kw_only=True)
+class OutcomeStrata:
+    """Outcomes of the strikes on shared cells and, apart from them, of those that a protection adds.
+
+    Parameters
+    ----------
+    shared, added : OutcomeCounts
+        One outcome a strike.
+    added_per_shared : float
+        Expected added strikes per shared strike; known from sizes and times, not estimated.
+    """
+
+    shared: OutcomeCounts
+    added: OutcomeCounts
+    added_per_shared: float
+
+    def estimate(self, *outcomes: str, confidence: float = CONFIDENCE) -> Estimate:
+        """Give the expected number of strikes with any of ``outcomes`` per strike on the shared cells.
+
+        See :func:`hil.stats.events_per_shared_strike`.
+
+        Examples
+        --------
+        >>> shared = OutcomeCounts.of(["DUE", "MASKED", "MASKED", "MASKED"])
+        >>> OutcomeStrata(shared=shared, added=OutcomeCounts(), added_per_shared=0.0).estimate("DUE").best
+        0.25
+        """
+        return events_per_shared_strike(
+            self._stratum(self.shared, outcomes), self._stratum(self.added, outcomes), self.added_per_shared, confidence
+        )
+
+    @staticmethod
+    def _stratum(counts: OutcomeCounts, outcomes: tuple[str, ...]) -> Stratum:
+        return Stratum(events=sum(counts[outcome] for outcome in set(outcomes)), strikes=counts.trials)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,0 +1,118 @@
+"""The pytest plugin: campaigns and nodes as fixtures of a user's own tests.
+
+``pytest --hil-target URL`` says where they run: ``sim`` (the default), ``pty``, a board, or one of bench.toml. A test
+whose board is absent is skipped, with the reason. What a test measured goes into the JUnit file as properties.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from hil.campaign.session import Session
+    from hil.testing import MeasuredCampaign
+
+RunCampaign = Callable[..., "MeasuredCampaign"]
+
+_finished = pytest.StashKey[dict[tuple[str, str, int | None], "MeasuredCampaign"]]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the options of the plugin."""
+    group = parser.getgroup("hil", "flightnode: radiation campaigns")
+    group.addoption(
+        "--hil-target", default="sim", metavar="URL", help="Where: sim, pty, serial:///dev/..., bench:NAME."
+    )
+    group.addoption("--hil-trials", type=int, metavar="N", help="Trials per protection, instead of the campaign's.")
+    group.addoption("--hil-out", metavar="DIR", help="Keep the results of campaigns here [default: temporary].")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Make room for the campaigns that were run, so that several tests can look at one."""
+    config.stash[_finished] = {}
+
+
+@pytest.fixture(scope="session")
+def hil_target(pytestconfig: pytest.Config) -> str:
+    """Give the URL of the node; skip where a board is named that does not answer."""
+    from firmware_bridge.errors import LinkLost, PortError
+    from hil.boards.bench_file import resolve_target
+    from hil.campaign.progress import silent
+    from hil.campaign.target import can_be_multiplied, open_session
+
+    named = pytestconfig.getoption("--hil-target")
+    try:
+        target = resolve_target(named, [pytestconfig.rootpath, Path.cwd()])
+        if not can_be_multiplied(target):
+            open_session(target, silent).close()
+    except (PortError, LinkLost) as error:
+        pytest.skip(f"{named} is absent: {error}")
+    return target
+
+
+@pytest.fixture(scope="session")
+def hil_node(hil_target: str) -> Iterator[Session]:
+    """Give an open session with the node of ``--hil-target``: load, configure, run, as campaigns do."""
+    from hil.campaign.progress import silent
+    from hil.campaign.target import open_session
+
+    with open_session(hil_target, silent) as session:
+        yield session
+
+
+@pytest.fixture
+def hil_campaign(
+    request: pytest.FixtureRequest, hil_target: str, tmp_path_factory: pytest.TempPathFactory
+) -> RunCampaign:
+    """Give ``run(path, trials=None) -> MeasuredCampaign``; a path is relative to the test's file.
+
+    A campaign is run once in a session, on the node of ``--hil-target``; tests that ask for it again get the same
+    results.
+    """
+
+    def run(path: str | Path, trials: int | None = None) -> MeasuredCampaign:
+        config = request.config
+        file = (request.path.parent / path).resolve()
+        wanted = config.getoption("--hil-trials") or trials
+        key = (str(file), hil_target, wanted)
+        if key not in config.stash[_finished]:
+            kept = config.getoption("--hil-out")
+            name = f"{file.stem}-{len(config.stash[_finished])}"
+            out = Path(kept) / file.stem if kept else tmp_path_factory.mktemp("hil") / name
+            config.stash[_finished][key] = _run(file, hil_target, wanted, out)
+        measured = config.stash[_finished][key]
+        request.node.user_properties.extend(_properties(measured))
+        return measured
+
+    return run
+
+
+def _run(file: Path, target: str, trials: int | None, out: Path) -> MeasuredCampaign:
+    from hil.campaign.collect import RunOptions, run_campaign
+    from hil.campaign.configuration import load_campaign
+    from hil.campaign.progress import silent
+    from hil.report import summarise, write_report
+    from hil.testing import MeasuredCampaign
+
+    options = RunOptions(target=target, trials=trials)
+    run_campaign(load_campaign(file), out=out, options=options, progress=silent)
+    write_report(out)
+    return MeasuredCampaign(directory=out, summary=summarise(out))
+
+
+def _properties(measured: MeasuredCampaign) -> Iterator[tuple[str, object]]:
+    """Give what a reader of the JUnit file needs to repeat the test."""
+    header = measured.summary.header
+    yield "hil_campaign", header.name
+    yield "hil_target", header.target
+    yield "hil_seed", header.seed
+    yield "hil_trials", header.trials
+    yield "hil_strike_key", header.strike_key
+    yield "hil_model_digest", header.model_digest
+    yield "hil_results", str(measured.directory)
+    for name, version in sorted(header.versions.items()):
+        yield f"hil_version_{name}", version

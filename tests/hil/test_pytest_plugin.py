@@ -1,0 +1,152 @@
+"""The plugin as a user's tests see it, in a pytest of its own; the assertion also against exact probabilities."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+from scipy import stats
+
+from firmware_bridge.errors import ConfigError
+from hil.report.summary import summarise
+from hil.testing import MeasuredCampaign
+from tests.campaigns import write_campaign
+from tests.hil.synthetic_results import header, task, trial, write
+
+pytest_plugins = ["pytester"]
+
+TMR = '\n[[protection]]\nname = "tmr"\ncode = "tmr"\n'
+USERS_TESTS = """
+from firmware_bridge.errors import ConfigError
+import pytest
+
+def test_null_never_fails(hil_campaign):
+    measured = hil_campaign("campaign.toml")
+    measured["null"].assert_rate_below("failure", 0.6)
+
+def test_the_same_run_again(hil_campaign):
+    hil_campaign("campaign.toml")["none"].assert_rate_below("failure", 0.001)
+
+def test_unknown_names(hil_campaign):
+    with pytest.raises(ConfigError, match="'tmr'"):
+        hil_campaign("campaign.toml")["tmrr"]
+
+def test_node(hil_node):
+    assert hil_node.url == "sim"
+    assert hil_node.facts()["throttle_actuator"]
+"""
+
+
+def measured(tmp_path: Path, events: int, trials: int = 200) -> MeasuredCampaign:
+    rows = [trial("none", number, "SDC_CRITICAL" if number < events else "MASKED") for number in range(trials)]
+    write(tmp_path, header(task("none", "none"), task("tmr"), trials=trials), *rows)
+    return MeasuredCampaign(directory=tmp_path, summary=summarise(tmp_path))
+
+
+# ---- the assertion ---------------------------------------------------------------------------------------------------
+
+
+def passes(campaign: MeasuredCampaign, limit: float, confidence: float = 0.95) -> bool:
+    try:
+        campaign["none"].assert_rate_below("SDC_CRITICAL", limit, confidence)
+    except AssertionError:
+        return False
+    return True
+
+
+@pytest.mark.parametrize(("limit", "confidence"), [(0.05, 0.95), (0.01, 0.9), (0.3, 0.99)])
+def test_a_rate_at_the_limit_rarely_passes(tmp_path: Path, limit: float, confidence: float) -> None:
+    """Exact: every number of events is weighted with its probability where the true rate is the limit itself."""
+    most = -1
+    for events in range(60):
+        if not passes(measured(tmp_path / str(events), events, 60), limit, confidence):
+            break
+        most = events
+    wrongly = float(stats.binom.cdf(most, 60, limit))
+    assert wrongly <= 1.0 - confidence + 1e-12
+    one_more = float(stats.binom.cdf(most + 1, 60, limit))
+    assert one_more > 1.0 - confidence, "the assertion asks for more than its confidence needs"
+
+
+def test_the_failure_is_the_evidence(tmp_path: Path) -> None:
+    with pytest.raises(AssertionError) as caught:
+        measured(tmp_path, 7)["none"].assert_rate_below("sdc", 0.05)
+    text = str(caught.value)
+    for words in (
+        "sdc is not shown to be below 0.0500",
+        "0.95 confidence), best 0.0350",
+        "7 in 200 strikes on shared cells",
+        "SDC_CRITICAL 7",
+        "seed 7",
+        f"hil replay {tmp_path} 'none' 0",
+    ):
+        assert words in text
+    assert text.count("hil replay") == 5
+
+
+def test_too_few_trials_are_no_proof(tmp_path: Path) -> None:
+    with pytest.raises(AssertionError, match="more trials"):
+        measured(tmp_path, 0, 10)["none"].assert_rate_below("sdc", 0.05)
+    with pytest.raises(AssertionError, match="no trial was run"):
+        measured(tmp_path / "b", 0)["tmr"].assert_rate_below("sdc", 0.05)
+
+
+@pytest.mark.parametrize(
+    ("outcome", "limit", "confidence", "words"),
+    [
+        ("SDC_CRITCAL", 0.1, 0.95, "did you mean 'SDC_CRITICAL'"),
+        ("sdc", 0.0, 0.95, "limit above 0"),
+        ("sdc", 0.1, 0.5, "confidence between"),
+        ("sdc", 0.1, 1.0, "confidence between"),
+    ],
+)
+def test_senseless_questions_are_refused(
+    tmp_path: Path, outcome: str, limit: float, confidence: float, words: str
+) -> None:
+    with pytest.raises(ConfigError, match=words):
+        measured(tmp_path, 0)["none"].assert_rate_below(outcome, limit, confidence)
+
+
+# ---- in a pytest of its own ------------------------------------------------------------------------------------------
+
+
+def test_users_tests_run_a_campaign_once_and_leave_properties(pytester: pytest.Pytester) -> None:
+    write_campaign(pytester.path, trials=12, protections=TMR)
+    pytester.makepyfile(USERS_TESTS)
+    done = pytester.runpytest_subprocess("--junitxml=junit.xml", "--hil-trials=8", "--hil-out=kept", "-p", "no:xdist")
+    done.assert_outcomes(passed=3, failed=1)
+    done.stdout.fnmatch_lines(["*none: failure is not shown to be below 0.00100*", "*in 8 strikes on shared cells*"])
+    assert (pytester.path / "kept" / "campaign" / "report.html").exists()
+    cases = {case.get("name"): case for case in ElementTree.parse(pytester.path / "junit.xml").iter("testcase")}
+    for name in ("test_null_never_fails", "test_the_same_run_again"):
+        held = {each.get("name"): each.get("value") for each in cases[name].iter("property")}
+        assert (held["hil_target"], held["hil_seed"], held["hil_trials"]) == ("sim", "7", "8")
+        assert held["hil_version_flightnode"]
+    assert not list(cases["test_node"].iter("property"))
+
+
+def test_an_absent_board_skips_with_its_reason(pytester: pytest.Pytester) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        url = f"tcp://127.0.0.1:{free.getsockname()[1]}"
+        pytester.makepyfile("def test_on_the_board(hil_node): pass\ndef test_too(hil_campaign): pass\n")
+        done = pytester.runpytest_subprocess(f"--hil-target={url}", "-rs", "-p", "no:xdist")
+    done.assert_outcomes(skipped=2)
+    done.stdout.fnmatch_lines([f"SKIPPED*{url} is absent: *"])
+
+
+def test_a_board_that_nobody_described_is_an_error(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile("def test_on_the_board(hil_node): pass\n")
+    done = pytester.runpytest_subprocess("--hil-target=bench:nobody", "-p", "no:xdist")
+    done.assert_outcomes(errors=1)
+
+
+def test_the_plugin_costs_other_users_of_pytest_nothing(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(
+        "import sys\ndef test_light():\n    loaded = {'numpy', 'numba', 'onnx', 'msgspec'} & set(sys.modules)\n"
+        "    assert not loaded\n"
+    )
+    done = pytester.runpytest_subprocess("-p", "no:hypothesispytest", "-p", "no:xdist")
+    done.assert_outcomes(passed=1)
