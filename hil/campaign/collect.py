@@ -13,8 +13,8 @@ from hil.campaign.experiment import Experiment
 from hil.campaign.heat import run_heat
 from hil.campaign.plan import Plan
 from hil.campaign.progress import ProgressEvent, ProgressSink
-from hil.campaign.record import HeatRow, LinkRow, Row, TrialRow
-from hil.campaign.session import Session
+from hil.campaign.record import HeatRow, Row, TrialRow
+from hil.campaign.session import Session, link_row
 from hil.campaign.store import HEADER_FILE, Store, read_header, read_rows
 from hil.campaign.target import open_session
 from hil.campaign.task import Task
@@ -79,7 +79,7 @@ def collect(experiment: Experiment, store: Store, *, workers: int, progress: Pro
                 deadline_ms = max(deadline_ms, runner.deadline_ms)
         if heat is not None:
             run_heat(session, experiment, heat.schedule(), store, progress)
-        store.append(_link_row(session, deadline_ms))
+        store.append(link_row(session, deadline_ms))
 
 
 def _run_task(
@@ -128,7 +128,3 @@ def missing_trials_of(directory: Path) -> int:
 
 def _holds_heat(store: Store) -> bool:
     return any(isinstance(row, HeatRow) for row in store.rows())
-
-
-def _link_row(session: Session, deadline_ms: int) -> LinkRow:
-    return LinkRow(target=session.url, deadline_ms=deadline_ms, node=session.facts(), counters=session.counters())

@@ -52,21 +52,30 @@ def find_divergence(workload: Workload, task: Task, run: Run) -> Divergence | No
 
 
 class _Recorder:
-    """Stands in for an engine's ``run_steps`` and keeps the result of every operator."""
+    """Stands in for an engine's ``run_steps`` and keeps the result of every operator up to the first recovery."""
 
     def __init__(self, computer: Computer) -> None:
         self._memory = computer.arena.u8
         # The first tensor of a step is its result; scratch space follows.
         self._results = {spec.step: spec for spec in reversed(computer.image.activations)}
         self._run_steps = computer.engine.run_steps
+        self._recover = computer.recover
+        self._recovered = False
         self.results: list[Bytes] = []
 
     def run_steps(self, first: int, last: int) -> None:
         """Run operators one by one."""
         for step in range(first, last):
             self._run_steps(step, step + 1)
+            if self._recovered:
+                continue
             spec = self._results[step]
             self.results.append(self._memory[spec.offset : spec.end].copy())
+
+    def recover(self) -> int | None:
+        """Recover; from here on the operators are no longer those of an undisturbed run at the same place."""
+        self._recovered = True
+        return self._recover()
 
 
 def _traced(workload: Workload, task: Task, run: Run) -> list[Bytes]:
@@ -74,6 +83,7 @@ def _traced(workload: Workload, task: Task, run: Run) -> list[Bytes]:
     with Computer(workload.image, protection=task.protection) as computer:
         recorder = _Recorder(computer)
         computer.engine.run_steps = recorder.run_steps  # type: ignore[method-assign]
+        computer.recover = recorder.recover  # type: ignore[method-assign]
         # What was computed before an abnormal end is the trace; the verdict says how it ended.
         with suppress(PayloadCrash, PayloadHang):
             LockstepRun(computer, samples, run).execute()

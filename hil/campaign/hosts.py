@@ -24,6 +24,9 @@ from node.service import Service
 START_TIMEOUT_S = 30.0
 CONNECT_TIMEOUT_S = 10.0
 EXIT_TIMEOUT_S = 5.0
+DEATH_GRACE_S = 0.5
+"""From a line that breaks to a process that counts as ended, where its end is what broke the line."""
+BOARD_BOOT_S = 90.0
 LOG_TAIL_LINES = 5
 
 
@@ -31,9 +34,14 @@ class Host(Protocol):
     """What keeps a node alive: a process, a thread, or nobody (a board on the bench)."""
 
     url: str
+    boot_s: float
+    """So long its node may be silent while it starts again by itself."""
 
     def connect(self) -> Bridge:
         """Start the node where that is possible, and give a bridge to it."""
+
+    def has_died(self) -> bool | None:
+        """Tell whether the node has ended by itself; None where nobody can see that from here."""
 
     def close(self) -> None:
         """End the node where this host started it."""
@@ -43,6 +51,7 @@ class MemoryHost:
     """The whole node in a thread of this process, at the other end of an in-memory line."""
 
     url = "memory"
+    boot_s = 0.0
 
     def __init__(self) -> None:
         self._storage = Path(tempfile.mkdtemp(prefix="flightnode-memory-"))
@@ -55,6 +64,10 @@ class MemoryHost:
         storage = self._storage
         self._node.enter_context(serve_in_thread(far, lambda: Service(storage, in_process=True), storage))
         return _bridge(near, CONNECT_TIMEOUT_S)
+
+    def has_died(self) -> bool:
+        """Give False: a thread lives as long as this process."""
+        return False
 
     def close(self) -> None:
         """End the node."""
@@ -69,6 +82,7 @@ class PtyHost:
     """
 
     url = "pty"
+    boot_s = 0.0
 
     def __init__(self) -> None:
         self._storage = Path(tempfile.mkdtemp(prefix="flightnode-pty-"))
@@ -93,6 +107,16 @@ class PtyHost:
             raise LinkLost(f"{error}; the node's log ends with: {self._log_tail()}") from None
         finally:
             os.close(held)
+
+    def has_died(self) -> bool:
+        """Tell whether the process has ended by itself."""
+        if self._process is None:
+            return False
+        try:
+            self._process.wait(DEATH_GRACE_S)
+        except subprocess.TimeoutExpired:
+            return False
+        return True
 
     def _start(self, path: str) -> subprocess.Popen[bytes]:
         command = (sys.executable, "-m", "node", "serve", "--port", f"pty:{path}", "--storage", str(self._storage))
@@ -127,6 +151,8 @@ class PtyHost:
 class Board:
     """A node that somebody else keeps alive: it is only ever connected to."""
 
+    boot_s = BOARD_BOOT_S
+
     def __init__(self, url: str) -> None:
         self.url = url
 
@@ -134,12 +160,17 @@ class Board:
         """Give a bridge to the node."""
         return Bridge.connect(self.url, CONNECT_TIMEOUT_S)
 
+    def has_died(self) -> None:
+        """Give None: nothing of it is seen from here but its answers."""
+
     def close(self) -> None:
         """Leave the board as it is."""
 
 
 class Played:
     """A node that gives the answers of a transcript, to a host that asks what was asked then."""
+
+    boot_s = 0.0
 
     def __init__(self, path: Path) -> None:
         self.url = f"transcript:{path}"
@@ -152,6 +183,10 @@ class Played:
         near, far = memory_pair()
         self._node.enter_context(PlayedNode(far, self._recorded))
         return _bridge(near, CONNECT_TIMEOUT_S)
+
+    def has_died(self) -> bool:
+        """Give False: a transcript does not die."""
+        return False
 
     def close(self) -> None:
         """End the node."""

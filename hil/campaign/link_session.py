@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from typing import Self
 
+from firmware_bridge.bridge import Bridge
 from firmware_bridge.errors import LinkLost, PortError
 from firmware_bridge.messages import BlobKind, Run, Telemetry
 from hil.campaign.hosts import Host
@@ -15,6 +16,7 @@ from hil.campaign.session import Answer
 from node.protection import Protection
 
 RETURN_TIMEOUT_S = 10.0
+"""So long a port that vanished may take to come back."""
 
 
 class LinkSession:
@@ -34,14 +36,31 @@ class LinkSession:
         self._progress = progress
         self._blobs: dict[BlobKind, bytes] = {}
         self._past_counters: dict[str, int] = {}
-        self._bridge = host.connect()
-        self._agent_id = self._bridge.hello().agent_id
+        try:
+            self._bridge, self._agent_id = self._connect()
+        except BaseException:
+            host.close()
+            raise
 
     def prepare(self, image: bytes, inputs: bytes) -> None:
         """Load a compiled model and the inputs; what the node still holds is not sent again."""
         self._blobs = {BlobKind.IMAGE: image, BlobKind.INPUTS: inputs}
+        self._load(self._bridge)
+
+    def _connect(self) -> tuple[Bridge, int]:
+        """Give a bridge to a node that holds what was loaded before, and the id of its agent."""
+        bridge = self._host.connect()
+        try:
+            agent_id = bridge.hello().agent_id
+            self._load(bridge)
+        except BaseException:
+            bridge.close()
+            raise
+        return bridge, agent_id
+
+    def _load(self, bridge: Bridge) -> None:
         for kind, data in self._blobs.items():
-            self._bridge.load(kind, data, progress=self._loaded)
+            bridge.load(kind, data, progress=self._loaded)
 
     def _loaded(self, done: int, total: int) -> None:
         self._progress(ProgressEvent(stage="load", done=done, total=total))
@@ -67,23 +86,28 @@ class LinkSession:
         return self._bridge.telemetry()
 
     def restart(self) -> bool:
-        """Get the node back after silence; True where its agent had died, False where only the line was lost."""
+        """Get the node back after silence; True where it had died, False where only the line was lost.
+
+        A host that starts its node anew says itself whether the node had died. Of a board the id of its agent tells.
+        """
         self._add_counters()
         self._bridge.close()
-        deadline_s = time.monotonic() + RETURN_TIMEOUT_S
+        died = self._host.has_died()
+        started_s = time.monotonic()
         while True:
             try:
-                self._bridge = self._host.connect()
-                agent_id = self._bridge.hello().agent_id
+                self._bridge, agent_id = self._connect()
                 break
-            except (LinkLost, PortError):
-                if time.monotonic() > deadline_s:
+            except (LinkLost, PortError) as error:
+                # An open port with nobody behind it may be a board that boots; a port that is gone is a cable.
+                patience_s = RETURN_TIMEOUT_S if isinstance(error, PortError) else self._host.boot_s
+                if time.monotonic() - started_s > patience_s:
                     raise
+                self._progress(ProgressEvent(stage="wait for the node", done=0, total=0, note=str(error)))
                 time.sleep(0.1)
-        died = agent_id != self._agent_id
+        if died is None:
+            died = agent_id != self._agent_id
         self._agent_id = agent_id
-        for kind, data in self._blobs.items():
-            self._bridge.load(kind, data, progress=self._loaded)
         return died
 
     def facts(self) -> dict[str, str]:

@@ -26,8 +26,7 @@ class TaskRecord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     """One protection under test.
 
     ``control`` is empty, or one of ``null``, ``none``, ``oracle``, ``restore``. ``mean_strikes`` is the expected
-    number of strikes in one trial: 1 on the shared cells plus the added ones. ``encode_us`` and ``memory_bytes``
-    are measured costs of the protected node.
+    number of strikes in one trial: 1 on the shared cells plus the added ones.
     """
 
     name: str
@@ -121,7 +120,8 @@ class TrialRow(msgspec.Struct, frozen=True, kw_only=True, tag="trial", forbid_un
 
     Each strike is run by itself on pristine memory, since at the flux of an orbit two strikes do not meet in so
     short a time. ``strike_outcomes`` has one outcome for each of ``strikes``, the shared one first; ``outcome`` is
-    the worst of them. Everything else but ``faults`` describes the run with the shared strike.
+    the worst of them. ``faults`` and ``reloads`` belong to all of them too, ``detail`` to the worst; everything else
+    describes the run with the shared strike.
 
     ``wrong`` lists the inferences whose delivered output differed from golden, ``withheld`` those that the node
     refused to deliver. ``largest_error`` is the largest absolute difference of a delivered output relative to the

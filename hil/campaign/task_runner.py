@@ -1,8 +1,11 @@
 """Carry out the trials of one task over one session, whatever ends on the way.
 
-An abnormal end is run again once. Reproduced, it is the outcome of the trial: CRASH or HANG where the agent lived
-on, DEAD where the whole node had gone. Not reproduced, it was the infrastructure: it is listed as an attempt, and
-the second run gives the outcome.
+An abnormal end is run again once, by itself. Reproduced, it is the outcome of the trial: CRASH or HANG where the agent
+lived on, DEAD where the whole node had gone. Not reproduced, it was the infrastructure: it is listed as an attempt, and
+the last run gives the outcome.
+
+Several runs are under way at once, so a node that dies does not say which of them it died of: all of them are then run
+again one by one, and only a death with nothing else under way counts against a strike.
 """
 
 from __future__ import annotations
@@ -24,11 +27,18 @@ from node.governor import ROOM_C
 CALIBRATION_RUNS = 5
 CALIBRATION_DEADLINE_MS = 60_000
 DEADLINE_FACTOR = 50
-LEAST_DEADLINE_MS = 1000
+LEAST_DEADLINE_MS = 2000
+"""A loaded host, a cheap SD card or a slow sensor may hold a sound computer up for a second."""
+
+PATIENCE_FACTOR = 2
+"""A run that was too late is given so many times its deadline when it is run again: a hang has all the time."""
+
 MAX_LOST_LINES = 5
 """So often in a row the line may be lost without one answer before the campaign gives up (and can be resumed)."""
 
 FATAL_DEATHS = 2
+"""Deaths of the whole node with one strike alone under way that make it DEAD: one, and its reproduction."""
+
 LOST = (LinkLost, PortError)
 Sink = Callable[[Row], None]
 
@@ -62,7 +72,7 @@ class TaskRunner:
         self._workload = workload
         self._sink = sink
         self._open: dict[int, _OpenTrial] = {}
-        self._deaths: dict[int, int] = {}
+        self._suspects: list[tuple[StrikeRun, Abnormal | None]] = []
         self._lost_lines = 0
         self.deadline_ms = CALIBRATION_DEADLINE_MS
 
@@ -72,7 +82,6 @@ class TaskRunner:
         if not numbers:
             return
         self._with_patience(self._calibrate)
-        suspects: list[tuple[StrikeRun, Abnormal]] = []
         strikes = (strike for number in numbers for strike in self._open_trial(number))
         # Whatever is asked for and not answered when the line is lost is asked for again, before all others.
         unanswered: deque[StrikeRun] = deque()
@@ -81,17 +90,21 @@ class TaskRunner:
                 for strike, answer in self._stream(unanswered, strikes):
                     self._lost_lines = 0
                     if isinstance(answer, Abnormal):
-                        suspects.append((strike, answer))
+                        self._suspects.append((strike, answer))
                     else:
                         self._settle(strike, judge(self._workload, strike.run, answer))
                 break
             except LOST as error:
                 if not unanswered:
                     raise
-                if self._is_dead(unanswered[0], error):
-                    unanswered.popleft()
-        for strike, first in suspects:
-            self._run_again(strike, first)
+                node_died = self._recover(error)
+                self._note_attempt(unanswered[0], str(error))
+                if node_died:
+                    self._suspects += [(strike, None) for strike in unanswered]
+                    unanswered.clear()
+        for strike, first in self._suspects:
+            self._run_alone(strike, first)
+        self._suspects.clear()
 
     def _open_trial(self, number: int) -> tuple[StrikeRun, ...]:
         strikes = self._task.prepare(number)
@@ -125,18 +138,11 @@ class TaskRunner:
 
     # ---- sessions that fail --------------------------------------------------------------------------------------
 
-    def _is_dead(self, strike: StrikeRun, error: LinkError) -> bool:
-        """Get the node back; True where this strike has now killed the whole node twice, and so has an outcome."""
-        node_died = self._recover(error)
-        run_id = strike.run.run_id
-        self._deaths[run_id] = self._deaths.get(run_id, 0) + int(node_died)
-        if self._deaths[run_id] >= FATAL_DEATHS:
-            self._settle(strike, abnormal_verdict(strike.run, Outcome.DEAD, f"the node died twice: {error}"))
-            return True
-        self._sink(AttemptRow(protection=self._task.name, trial=strike.trial, reason=str(error)))
-        return False
+    def _note_attempt(self, strike: StrikeRun, reason: str) -> None:
+        self._sink(AttemptRow(protection=self._task.name, trial=strike.trial, reason=reason))
 
     def _recover(self, error: LinkError) -> bool:
+        """Get the node back; True where it had died, False where only the line was lost."""
         self._lost_lines += 1
         if self._lost_lines > MAX_LOST_LINES:
             raise error
@@ -156,29 +162,37 @@ class TaskRunner:
                     raise
                 self._session.restart()
 
-    def _run_again(self, strike: StrikeRun, first: Abnormal) -> None:
-        """Repeat an abnormal end once: it is an outcome only if it comes again."""
+    def _run_alone(self, strike: StrikeRun, first: Abnormal | None) -> None:
+        """Settle a strike with nothing else under way; ``first`` is how it ended before, None where nobody knows."""
+        deaths = 0
         while True:
             try:
-                self._set_up()
-                second = self._session.run(strike.run)
-                break
+                self._set_up(PATIENCE_FACTOR)
+                answer = self._session.run(strike.run)
             except LOST as error:
-                if self._is_dead(strike, error):
+                deaths += self._recover(error)
+                if deaths == FATAL_DEATHS:
+                    self._lost_lines = 0
+                    self._settle(strike, abnormal_verdict(strike.run, Outcome.DEAD, f"the node died twice: {error}"))
                     return
-        if isinstance(second, Abnormal):
-            detail = f"{first.detail}; again: {second.detail}"
-            self._settle(strike, abnormal_verdict(strike.run, abnormal_outcome(second), detail))
-            self._set_up()
-            return
-        reason = f"{first.kind.name}, not reproduced: {first.detail}"
-        self._sink(AttemptRow(protection=self._task.name, trial=strike.trial, reason=reason))
-        self._settle(strike, judge(self._workload, strike.run, second))
+                self._note_attempt(strike, str(error))
+                continue
+            self._lost_lines = 0
+            if not isinstance(answer, Abnormal):
+                break
+            if first is not None:
+                detail = f"{first.detail}; again: {answer.detail}"
+                self._settle(strike, abnormal_verdict(strike.run, abnormal_outcome(answer), detail))
+                return
+            first = answer
+        if first is not None:
+            self._note_attempt(strike, f"{first.kind.name}, not reproduced: {first.detail}")
+        self._settle(strike, judge(self._workload, strike.run, answer))
 
     # ---- setting up ----------------------------------------------------------------------------------------------
 
-    def _set_up(self) -> None:
-        self._session.configure(self._task.protection, self.deadline_ms)
+    def _set_up(self, patience: int = 1) -> None:
+        self._session.configure(self._task.protection, patience * self.deadline_ms)
         temperature_c = self._task.temperature_c
         self._session.set_temperature(ROOM_C if temperature_c is None else temperature_c)
 

@@ -47,7 +47,7 @@ def judge(workload: Workload, run: Run, result: RunResult) -> Verdict:
     for number, (sample, inference) in enumerate(zip(run.inputs, result.inferences, strict=True)):
         if inference.delivery is Delivery.WITHHELD:
             withheld.append(number)
-        elif inference.output != workload.golden[sample]:
+        elif not workload.is_right(sample, inference.output):
             wrong.append(number)
             critical = critical or workload.is_critical(sample, inference.output)
             golden = workload.tensors(workload.golden[sample])
@@ -97,7 +97,7 @@ def trial_row(protection: str, strikes: Sequence[StrikeRun], verdicts: Sequence[
         rollbacks=0 if result is None else result.rollbacks,
         lost_inferences=0 if result is None else result.lost_inferences,
         saves=0 if result is None else result.saves,
-        reloads=0 if result is None else result.reloads,
+        reloads=sum(verdict.result.reloads for verdict in verdicts if verdict.result is not None),
         detail=worst.detail,
         timing=None if result is None else _timing(result),
     )

@@ -1,24 +1,41 @@
-"""Several processes that each drive a node of their own; the parent alone writes."""
+"""Several processes that each drive a node of their own; the parent alone writes.
+
+A worker hands its rows over once a chunk is complete: a kill costs at most the chunks under way, which are run again.
+"""
 
 from __future__ import annotations
 
+import atexit
 import multiprocessing
+import os
 import signal
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
-from firmware_bridge.errors import ConfigError
+from firmware_bridge.errors import ConfigError, Interrupted
 from hil.campaign.bundle import load_bundle
 from hil.campaign.experiment import Experiment
 from hil.campaign.progress import ProgressEvent, ProgressSink, silent
-from hil.campaign.record import Row, TrialRow
-from hil.campaign.session import Session
+from hil.campaign.record import LinkRow, Row, TrialRow
+from hil.campaign.session import Session, link_row
 from hil.campaign.store import Store
 from hil.campaign.target import can_be_multiplied, open_session
 from hil.campaign.task_runner import TaskRunner
 
 CHUNK_TRIALS = 100
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Chunk:
+    """What a worker measured, and what it knows of its node and link by now."""
+
+    worker: int
+    rows: tuple[Row, ...]
+    link: LinkRow
 
 
 def collect_with_workers(
@@ -35,6 +52,8 @@ def collect_with_workers(
     ------
     ConfigError
         The target is one board, which cannot be divided.
+    Interrupted
+        A worker was killed; what was measured is kept.
     """
     target = experiment.campaign.campaign.target
     if not can_be_multiplied(target):
@@ -42,25 +61,51 @@ def collect_with_workers(
     context = multiprocessing.get_context("spawn")
     pool = ProcessPoolExecutor(workers, context, initializer=_start, initargs=(store.directory, target))
     done = {task.name: experiment.trials - len(missing[task.name]) for task in experiment.tasks}
+    links: dict[int, LinkRow] = {}
     with pool:
-        pending: set[Future[list[Row]]] = {
+        try:
+            for chunk in _chunks(pool, missing):
+                store.append(*chunk.rows)
+                links[chunk.worker] = chunk.link
+                for row in chunk.rows:
+                    if isinstance(row, TrialRow):
+                        done[row.protection] += 1
+                _report(done, experiment.trials, progress)
+        except BrokenProcessPool:
+            raise Interrupted(
+                "a worker process was killed (out of memory?); what was measured is kept: "
+                f"use fewer --workers, then `hil resume {store.directory}`"
+            ) from None
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+    store.append(*links.values())
+
+
+def _chunks(pool: ProcessPoolExecutor, missing: Mapping[str, tuple[int, ...]]) -> Iterator[_Chunk]:
+    with _deaf_to_interrupts():
+        pending: set[Future[_Chunk]] = {
             pool.submit(_collect, name, trials[start : start + CHUNK_TRIALS])
             for name, trials in missing.items()
             for start in range(0, len(trials), CHUNK_TRIALS)
         }
-        try:
-            while pending:
-                finished, pending = wait(pending, return_when=FIRST_COMPLETED)
-                for future in finished:
-                    rows = future.result()
-                    store.append(*rows)
-                    for row in rows:
-                        if isinstance(row, TrialRow):
-                            done[row.protection] += 1
-                    _report(done, experiment.trials, progress)
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
+    while pending:
+        finished, pending = wait(pending, return_when=FIRST_COMPLETED)
+        for future in finished:
+            yield future.result()
+
+
+@contextmanager
+def _deaf_to_interrupts() -> Iterator[None]:
+    """Have processes that are started here never hear Ctrl-C, not even while they import.
+
+    It reaches the whole process group; the parent alone answers it, right after this.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _report(done: Mapping[str, int], trials: int, progress: ProgressSink) -> None:
@@ -70,28 +115,36 @@ def _report(done: Mapping[str, int], trials: int, progress: ProgressSink) -> Non
 class _Worker:
     """One process's share of a campaign: the experiment, and the node that it drives."""
 
-    def __init__(self, experiment: Experiment, session: Session) -> None:
-        self.experiment = experiment
-        self.session = session
+    def __init__(self, directory: Path, target: str) -> None:
+        self._experiment = Experiment.of(load_bundle(directory))
+        self._session: Session = open_session(target, silent)
+        atexit.register(self._session.close)
+        self._session.prepare(self._experiment.workload.image.to_bytes(), self._experiment.workload.inputs_file())
+        self._deadline_ms = 0
+
+    def collect(self, name: str, trials: tuple[int, ...]) -> _Chunk:
+        task = self._experiment.task(name)
+        assert task is not None, f"the bundle holds no task {name!r}"
+        rows: list[Row] = []
+        runner = TaskRunner(self._session, task, self._experiment.workload, rows.append)
+        runner.collect(trials)
+        self._deadline_ms = max(self._deadline_ms, runner.deadline_ms)
+        return _Chunk(worker=os.getpid(), rows=tuple(rows), link=link_row(self._session, self._deadline_ms))
 
 
+_place: tuple[Path, str] | None = None
 _worker: _Worker | None = None
 
 
 def _start(directory: Path, target: str) -> None:
-    # Ctrl-C reaches the whole process group; the parent alone answers it.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    global _worker  # noqa: PLW0603 - a pool's initialiser has no other place to leave what its tasks need
-    experiment = Experiment.of(load_bundle(directory))
-    session = open_session(target, silent)
-    session.prepare(experiment.workload.image.to_bytes(), experiment.workload.inputs_file())
-    _worker = _Worker(experiment, session)
+    """Note what to work on; an initialiser that failed could not say why, so the first chunk does the rest."""
+    global _place  # noqa: PLW0603 - a pool's initialiser has no other place to leave what its tasks need
+    _place = directory, target
 
 
-def _collect(name: str, trials: tuple[int, ...]) -> list[Row]:
-    assert _worker is not None, "the pool's initialiser has run"
-    task = _worker.experiment.task(name)
-    assert task is not None, f"the bundle holds no task {name!r}"
-    rows: list[Row] = []
-    TaskRunner(_worker.session, task, _worker.experiment.workload, rows.append).collect(trials)
-    return rows
+def _collect(name: str, trials: tuple[int, ...]) -> _Chunk:
+    global _worker  # noqa: PLW0603 - see _start
+    assert _place is not None, "the pool's initialiser has run"
+    if _worker is None:
+        _worker = _Worker(*_place)
+    return _worker.collect(name, trials)
