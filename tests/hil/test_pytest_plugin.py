@@ -12,6 +12,7 @@ from scipy import stats
 from firmware_bridge.errors import ConfigError
 from hil.report.summary import summarise
 from hil.testing import MeasuredCampaign
+from node.jit import CACHE_DIRECTORY
 from tests.campaigns import write_campaign
 from tests.hil.synthetic_results import header, task, trial, write
 
@@ -112,7 +113,11 @@ def test_senseless_questions_are_refused(
 # ---- in a pytest of its own ------------------------------------------------------------------------------------------
 
 
-def test_users_tests_run_a_campaign_once_and_leave_properties(pytester: pytest.Pytester) -> None:
+def test_users_tests_run_a_campaign_once_and_leave_properties(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A pytester has a home of its own, and would compile every kernel there.
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(CACHE_DIRECTORY.parent))
     write_campaign(pytester.path, trials=12, protections=TMR)
     pytester.makepyfile(USERS_TESTS)
     done = pytester.runpytest_subprocess("--junitxml=junit.xml", "--hil-trials=8", "--hil-out=kept", "-p", "no:xdist")
