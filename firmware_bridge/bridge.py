@@ -12,6 +12,7 @@ from typing import Self, TypeVar
 from . import codec
 from . import messages as m
 from .channel import Channel
+from .clock_sync import ClockSample, ClockSync, synchronise
 from .crc import crc32
 from .errors import DataError, LinkError, LinkLost, PortError, Refused
 from .link import LinkStats
@@ -224,6 +225,16 @@ class Bridge:
     def telemetry(self) -> m.Telemetry:
         """Temperatures, clocks, load and counters. Overtakes what is queued."""
         return self._ask(m.TelemetryRequest(), m.Telemetry, urgent=True)
+
+    def synchronise(self, samples: int = 8) -> ClockSync:
+        """Compare the node's clock (``time.monotonic`` there) with this host's, see :mod:`.clock_sync`."""
+        taken = []
+        for _ in range(samples):
+            sent_s = time.monotonic()
+            report = self._ask(m.TimeRequest(), m.TimeReport, urgent=True)
+            times = {"sent_s": sent_s, "returned_s": time.monotonic()}
+            taken.append(ClockSample(received_s=report.received_ns / 1e9, replied_s=report.replied_ns / 1e9, **times))
+        return synchronise(taken, time.monotonic())
 
     def reset(self) -> None:
         """Put memory and counters back to their state after loading."""

@@ -33,6 +33,7 @@ TYPE_NUMBERS: dict[type[Any], int] = {
     m.Restore: 11,
     m.TelemetryRequest: 12,
     m.Reset: 13,
+    m.TimeRequest: 14,
     m.Hello: 129,
     m.LoadStatus: 130,
     m.Done: 131,
@@ -44,6 +45,7 @@ TYPE_NUMBERS: dict[type[Any], int] = {
     m.Progress: 137,
     m.Abnormal: 138,
     m.Failed: 139,
+    m.TimeReport: 140,
 }
 """The number of each message on the wire. Numbers are never used again for something else."""
 

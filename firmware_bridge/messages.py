@@ -181,6 +181,11 @@ class Reset:
     """Put all memory, counters and sticky flags back to their state after loading."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class TimeRequest:
+    """Ask for the node's clock."""
+
+
 # ---- replies --------------------------------------------------------------------------------------------------
 
 
@@ -306,6 +311,14 @@ class Telemetry:
 
 
 @dataclass(frozen=True, kw_only=True)
+class TimeReport:
+    """The node's monotonic clock when the request was read and when this reply was written, in nanoseconds."""
+
+    received_ns: U64
+    replied_ns: U64
+
+
+@dataclass(frozen=True, kw_only=True)
 class Progress:
     """A long job is alive: ``done`` of ``total``."""
 
@@ -344,6 +357,7 @@ Request = (
     | Restore
     | TelemetryRequest
     | Reset
+    | TimeRequest
 )
 Reply = (
     Hello
@@ -354,6 +368,7 @@ Reply = (
     | ScrubReport
     | CheckpointReport
     | Telemetry
+    | TimeReport
     | Progress
     | Abnormal
     | Failed

@@ -22,7 +22,7 @@ POLL_S = 0.05
 VOLATILE_SUFFIXES = ("_us", "_ms", "_mhz", "_c")
 VOLATILE = frozenset({"agent_version", "agent_id", "boot_id", "state", "detail", "throttled", "text"})
 """What clocks, sensors and chance decide: never compared."""
-URGENT = (m.HelloRequest, m.TelemetryRequest)
+URGENT = (m.HelloRequest, m.TelemetryRequest, m.TimeRequest)
 """Requests whose place among the others is a matter of timing."""
 
 
@@ -46,7 +46,7 @@ class Divergence:
 
 def comparable(message: m.Message) -> dict[str, Any]:
     """The fields of a message that are the same each time the same is done."""
-    if isinstance(message, m.Telemetry):
+    if isinstance(message, m.Telemetry | m.TimeReport):
         return {}
     return {
         field.name: getattr(message, field.name)

@@ -33,6 +33,8 @@ from firmware_bridge.messages import (
     SetThrottleLimits,
     Telemetry,
     TelemetryRequest,
+    TimeReport,
+    TimeRequest,
 )
 from firmware_bridge.responder import Replies
 from node.blob_store import BlobStore, Holding
@@ -119,6 +121,7 @@ class Supervisor:
 
     def take(self, body: bytes) -> None:
         """Take one message from the line: answer it, queue it, or answer as before if it is a repetition."""
+        received_s = self._clock()
         try:
             message, request_id = codec.decode(body)
         except DataError as error:
@@ -126,6 +129,8 @@ class Supervisor:
             return
         if isinstance(message, HelloRequest):
             self._send_hello(request_id)  # never from memory: what it says changes
+        elif isinstance(message, TimeRequest):
+            self._send_time(request_id, received_s)
         elif self._replies.admit(request_id):
             self._dispatch(message, request_id)
         elif (known := self._replies.answer(request_id)) is not None:
@@ -175,6 +180,10 @@ class Supervisor:
             state=self._state.value,
         )
         self._send(codec.encode(hello, request_id), True)
+
+    def _send_time(self, request_id: int, received_s: float) -> None:
+        report = TimeReport(received_ns=round(received_s * 1e9), replied_ns=round(self._clock() * 1e9))
+        self._send(codec.encode(report, request_id), True)
 
     def _reply(self, message: Message, request_id: int) -> None:
         body = codec.encode(message, request_id)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable
 from types import TracebackType
@@ -102,6 +103,9 @@ class FakeNode:
                 return m.CheckpointReport(sequence=3, size_bytes=100, elapsed_us=5, verify_us=2)
             case m.TelemetryRequest():
                 return telemetry(self.celsius)
+            case m.TimeRequest():
+                now_ns = time.monotonic_ns()
+                return m.TimeReport(received_ns=now_ns, replied_ns=now_ns)
             case m.SetTemperature():
                 self.celsius = message.celsius
         return m.Done()

@@ -113,8 +113,10 @@ class LinkSession:
     def facts(self) -> dict[str, str]:
         """Say what the node says about itself."""
         hello, telemetry = self._bridge.hello(), self._bridge.telemetry()
+        clock = self._bridge.synchronise()
         return {
             "agent_version": hello.agent_version,
+            "clock_sync": f"known within {clock.uncertainty_s * 1e6:.0f} us ({clock.samples} samples)",
             "crc_engine": telemetry.crc_engine,
             "throttle_actuator": telemetry.throttle_actuator,
         }

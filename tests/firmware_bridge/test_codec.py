@@ -111,6 +111,7 @@ def test_numbers_are_fixed():
         "Restore": 11,
         "TelemetryRequest": 12,
         "Reset": 13,
+        "TimeRequest": 14,
         "Hello": 129,
         "LoadStatus": 130,
         "Done": 131,
@@ -122,6 +123,7 @@ def test_numbers_are_fixed():
         "Progress": 137,
         "Abnormal": 138,
         "Failed": 139,
+        "TimeReport": 140,
     }
     assert set(codec.TYPE_NUMBERS) == set(typing.get_args(m.Message))
 

@@ -191,9 +191,13 @@ def test_a_host_that_does_the_same_gets_the_same_answers(recorded):
 def test_a_host_that_does_something_else_is_named_by_the_frame(recorded):
     near, far = memory_pair()
     frame = next(each.frame for each in listen(recorded) if isinstance(each.message, m.SetTemperature))
-    with PlayedNode(far, exchanges(listen(recorded))), Bridge(established(Channel(near, "host"))) as bridge:
-        with pytest.raises(Refused, match=f"frame {frame}: SetTemperature differs: celsius was 25.0, is 26.0"):
-            do_things(bridge, celsius=26.0)
+    words = f"frame {frame}: SetTemperature differs: celsius was 25.0, is 26.0"
+    with (
+        PlayedNode(far, exchanges(listen(recorded))),
+        Bridge(established(Channel(near, "host"))) as bridge,
+        pytest.raises(Refused, match=words),
+    ):
+        do_things(bridge, celsius=26.0)
 
 
 def test_half_a_frame_does_not_outlive_the_line_it_came_over(tmp_path):

@@ -196,3 +196,8 @@ def test_the_inline_computer_tells_why_it_did_not_start(tmp_path: Path) -> None:
     computer = InlineComputer(broken, tmp_path)
     computer.start()
     assert computer.events() == [Ended(detail="no such sensor")]
+
+
+def test_the_nodes_clock_is_known_within_what_is_said(bridge: Bridge) -> None:
+    found = bridge.synchronise()
+    assert abs(found.offset_s) <= found.uncertainty_s < 1.0  # a thread of this process has this process's clock
