@@ -22,14 +22,18 @@ import numba
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
+from numba.core.codegen import get_host_cpu_features
 from numba.extending import intrinsic as numba_intrinsic
 
 __all__ = [
     "CacheReport",
+    "bits_of_f64",
     "cache_report",
     "cgutils",
     "choose_cache_directory",
+    "cpu_features",
     "f32_from_bits",
+    "f64_from_bits",
     "fma_f32",
     "intrinsic",
     "ir",
@@ -37,6 +41,7 @@ __all__ = [
     "popcount_u64",
     "source_hash",
     "types",
+    "vector_bits",
     "warm_up",
 ]
 
@@ -115,6 +120,21 @@ def kernel(function: F) -> F:
     return cast(F, compiled)
 
 
+def cpu_features() -> frozenset[str]:
+    """Give LLVM's names of what the processor offers that kernels are compiled for."""
+    given = numba.config.CPU_FEATURES  # type: ignore[attr-defined]
+    if given is None:
+        given = get_host_cpu_features()  # type: ignore[no-untyped-call]
+    listed = given.split(",")
+    return frozenset(feature[1:] for feature in listed if feature.startswith("+"))
+
+
+def vector_bits() -> int:
+    """Give the width of the vector registers that kernels are compiled for: 512, 256 or 128."""
+    features = cpu_features()
+    return 512 if {"avx512f", "avx512bw"} <= features else 256 if "avx2" in features else 128
+
+
 def intrinsic(typing_function: Callable[..., Any]) -> Any:
     """Make an intrinsic whose type says no more than numba knows: what it is called with inside a kernel."""
     return numba_intrinsic(typing_function)
@@ -163,6 +183,34 @@ def f32_from_bits(typing_context: Any, bits: Any) -> Any:
         return builder.bitcast(builder.trunc(arguments[0], ir.IntType(32)), ir.FloatType())
 
     return types.float32(types.int64), codegen
+
+
+@intrinsic
+def f64_from_bits(typing_context: Any, bits: Any) -> Any:
+    """Give the float64 whose bits are those of an int64."""
+    del typing_context
+    if bits != types.int64:
+        return None
+
+    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        del context, signature
+        return builder.bitcast(arguments[0], ir.DoubleType())
+
+    return types.float64(types.int64), codegen
+
+
+@intrinsic
+def bits_of_f64(typing_context: Any, value: Any) -> Any:
+    """Give the bits of a float64 as an int64."""
+    del typing_context
+    if value != types.float64:
+        return None
+
+    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        del context, signature
+        return builder.bitcast(arguments[0], ir.IntType(64))
+
+    return types.int64(types.float64), codegen
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,8 +11,25 @@ from node.ecc.parity import Parity
 from node.ecc.region import ProtectedRegion
 from node.ecc.scrubber import Scrubber
 from node.ecc.tmr import Tmr
+from node.ecc.vertical import VerticalChipkill, VerticalDiagonal, VerticalHsiao, VerticalParity, VerticalSymbols
 
-CODES = MappingProxyType({code.name: code for code in (Unprotected(), Parity(), Hsiao(), Tmr(), Oracle())})
-"""Every code by its name: ``none``, ``parity``, ``hsiao_72_64``, ``tmr``, ``oracle``."""
+CODES = MappingProxyType(
+    {
+        code.name: code
+        for code in (
+            Unprotected(),
+            Parity(),
+            VerticalParity(),
+            VerticalDiagonal(),
+            VerticalSymbols(),
+            VerticalChipkill(),
+            Hsiao(),
+            VerticalHsiao(),
+            Tmr(),
+            Oracle(),
+        )
+    }
+)
+"""Every code by its name."""
 
 __all__ = ["CODES", "Code", "DecodeReport", "ProtectedRegion", "Scrubber"]

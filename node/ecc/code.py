@@ -14,7 +14,7 @@ from firmware_bridge.errors import DataError
 WORD_BYTES = 8
 
 GRAIN_WORDS = 64
-"""A span begins and ends at a multiple of this many words, so that every code's check bits can be cut there."""
+"""The least grain of a span, so that check bits can be cut there; a code of larger blocks has a larger one."""
 
 Bytes = NDArray[np.uint8]
 Words = NDArray[np.uint64]
@@ -70,12 +70,18 @@ class Code(ABC):
         Key in ``CODES``.
     n, k, d : int
         Bits of a codeword, data bits among them, smallest distance between two codewords.
+    symbol_bits : int
+        Bits of what the distance counts.
+    grain_words : int
+        A span begins and ends at a multiple of this many words.
     """
 
     name: str
     n: int
     k: int
     d: int
+    symbol_bits: int = 1
+    grain_words: int = GRAIN_WORDS
 
     @property
     def overhead(self) -> float:
@@ -85,6 +91,10 @@ class Code(ABC):
     @abstractmethod
     def check_bytes(self, data_bytes: int) -> int:
         """Give the size of the check bits for that much data."""
+
+    def codewords(self, data_bytes: int) -> int:
+        """Give the number of codewords that a check of that much data looks at."""
+        return word_count(data_bytes)
 
     @final
     def encode(self, data: NDArray[Any]) -> Bytes:
@@ -114,11 +124,12 @@ class Code(ABC):
         data, check : ndarray
             Data and what :meth:`encode` gave for it.
         span : (int, int), optional
-            First word and one past the last word to look at; multiples of 64, or the end of the data.
+            First word and one past the last word to look at; multiples of ``grain_words``, or the
+            end of the data.
         """
         flat = as_bytes(data)
         self._require_check(flat, check)
-        start, stop = _bounds(flat, span)
+        start, stop = self._bounds(flat, span)
         return self._check(flat, check, start, stop)
 
     @final
@@ -128,7 +139,7 @@ class Code(ABC):
         self._require_check(flat, check)
         if not (data.flags.writeable and check.flags.writeable):
             raise DataError(f"{self.name}: read-only arrays cannot be corrected in place; give writable ones")
-        start, stop = _bounds(flat, span)
+        start, stop = self._bounds(flat, span)
         return self._correct(flat, check, start, stop)
 
     @abstractmethod
@@ -153,6 +164,19 @@ class Code(ABC):
         if not check.flags.c_contiguous:
             raise DataError(f"{self.name}: check bits are not contiguous; give a contiguous array")
 
+    def _bounds(self, data: Bytes, span: Span | None) -> Span:
+        words = word_count(data.size)
+        if span is None:
+            return 0, words
+        start, stop = span
+        grain = self.grain_words
+        if not 0 <= start <= stop <= words or start % grain or (stop % grain and stop != words):
+            raise DataError(
+                f"{self.name}: span {span} of {words} words: give multiples of {grain} from 0 on, or the end, "
+                "in rising order"
+            )
+        return start, stop
+
 
 def as_bytes(data: NDArray[Any]) -> Bytes:
     """Give the bytes of a contiguous array without a copy."""
@@ -170,15 +194,3 @@ def as_bytes(data: NDArray[Any]) -> Bytes:
 def word_count(data_bytes: int) -> int:
     """Give the number of words, the last one filled up."""
     return -(-data_bytes // WORD_BYTES)
-
-
-def _bounds(data: Bytes, span: Span | None) -> Span:
-    words = word_count(data.size)
-    if span is None:
-        return 0, words
-    start, stop = span
-    if not 0 <= start <= stop <= words or start % GRAIN_WORDS or (stop % GRAIN_WORDS and stop != words):
-        raise DataError(
-            f"span {span} of {words} words: give multiples of {GRAIN_WORDS} from 0 on, or the end, in rising order"
-        )
-    return start, stop

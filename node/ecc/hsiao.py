@@ -6,7 +6,7 @@ import numpy as np
 
 from node.ecc.code import Bytes, Words, word_count
 from node.ecc.word_code import WordCode
-from node.kernels import hsiao
+from node.kernels.codes import hsiao
 
 
 class Hsiao(WordCode):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from node.ecc.code import Bytes, Words, word_count
 from node.ecc.word_code import WordCode
-from node.kernels import parity
+from node.kernels.codes import parity
 
 
 class Parity(WordCode):

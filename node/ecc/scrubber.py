@@ -58,21 +58,26 @@ class Scrubber:
         Parameters
         ----------
         max_words : int
-            At least 64; rounded down to a multiple of 64.
+            At least 64; rounded down to a multiple of the grain of a region's code, but never below one grain.
         """
         if max_words < GRAIN_WORDS:
             raise ConfigError(f"scrubber: a slice of {max_words} words: give {GRAIN_WORDS} or more")
-        left = max_words // GRAIN_WORDS * GRAIN_WORDS
+        left = max_words
         report = DecodeReport()
-        while left > 0 and self._region < len(self.regions):
+        while self._region < len(self.regions):
             region = self.regions[self._region]
-            stop = min(self._word + left, region.words)
+            grain = region.code.grain_words
+            # A first grain is always taken, or a slice smaller than a block would never get anywhere.
+            stop = min(self._word + max(left // grain, left == max_words) * grain, region.words)
+            if stop == self._word and stop < region.words:
+                break
             report += region.correct((self._word, stop))
-            # A region's last words may be no multiple of the grain; what they leave is not worth another call.
-            left = (left - (stop - self._word)) // GRAIN_WORDS * GRAIN_WORDS
+            left -= stop - self._word
             self._word = stop
             if stop == region.words:
                 self._region, self._word = self._region + 1, 0
+            if left < GRAIN_WORDS:
+                break
         if self._region == len(self.regions):
             self._region = 0
             self.scrubs += 1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from node.ecc.code import Bytes, Words
 from node.ecc.word_code import WordCode, as_words, put_back
-from node.kernels import vote
+from node.kernels.codes import vote
 
 
 class Tmr(WordCode):

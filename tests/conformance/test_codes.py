@@ -11,8 +11,10 @@ from node.ecc import CODES, DecodeReport
 SIZES = (0, 1, 7, 8, 9, 63, 64, 505, 511, 512, 513, 519, 520, 4096, 4097, 8191)
 """Bytes: around one word, one byte of parity bits, one grain of 64 words and one block of 512."""
 
-WATCHING = ("parity", "hsiao_72_64", "tmr", "oracle")
-CORRECTING = ("hsiao_72_64", "tmr", "oracle")
+WATCHING = tuple(name for name in CODES if name != "none")
+CORRECTING = tuple(name for name in WATCHING if name not in ("parity", "vertical_parity"))
+STORING = tuple(name for name in CORRECTING if name != "oracle")
+"""Codes that correct, with check bits that can be struck."""
 
 
 @pytest.fixture(params=CODES)
@@ -28,12 +30,19 @@ def flip(array, bit):
     array.reshape(-1).view(np.uint8)[bit >> 3] ^= 1 << (bit & 7)
 
 
-def words_of(code, size):
-    return 0 if code.name == "none" else -(-size // 8)
-
-
-def test_the_five_codes_are_there_under_their_names():
-    assert list(CODES) == ["none", "parity", "hsiao_72_64", "tmr", "oracle"]
+def test_the_codes_are_there_under_their_names():
+    assert list(CODES) == [
+        "none",
+        "parity",
+        "vertical_parity",
+        "vertical_pd",
+        "vertical_ssc",
+        "vertical_chipkill",
+        "hsiao_72_64",
+        "vertical_hsiao",
+        "tmr",
+        "oracle",
+    ]
     assert all(code.name == name for name, code in CODES.items())
 
 
@@ -44,7 +53,7 @@ def test_fresh_check_bits_are_clean(code, size):
     before = data.copy(), check.copy()
     assert check.dtype == np.uint8
     assert check.shape == (code.check_bytes(size),)
-    expected = DecodeReport(words=words_of(code, size))
+    expected = DecodeReport(words=code.codewords(size))
     assert code.check(data, check) == expected
     assert code.correct(data, check) == expected
     assert (data == before[0]).all()
@@ -66,7 +75,7 @@ def test_each_struck_data_bit_is_found_and_check_changes_nothing(name, size):
     for bit in range(8 * size):
         flip(data, bit)
         struck = data.copy(), check.copy()
-        assert code.check(data, check) == DecodeReport(words=-(-size // 8), detected=1)
+        assert code.check(data, check) == DecodeReport(words=code.codewords(size), detected=1)
         assert (data == struck[0]).all()
         assert (check == struck[1]).all()
         flip(data, bit)
@@ -81,12 +90,12 @@ def test_each_struck_data_bit_is_put_back(name, size):
     whole = data.copy(), check.copy()
     for bit in range(8 * size):
         flip(data, bit)
-        assert code.correct(data, check) == DecodeReport(words=-(-size // 8), corrected=1)
+        assert code.correct(data, check) == DecodeReport(words=code.codewords(size), corrected=1)
         assert (data == whole[0]).all()
         assert (check == whole[1]).all()
 
 
-@pytest.mark.parametrize("name", ("hsiao_72_64", "tmr"))
+@pytest.mark.parametrize("name", STORING)
 @pytest.mark.parametrize("size", (1, 8, 70, 520))
 def test_each_struck_check_bit_is_put_back(name, size):
     code = CODES[name]
@@ -95,8 +104,8 @@ def test_each_struck_check_bit_is_put_back(name, size):
     whole = data.copy(), check.copy()
     for bit in range(8 * check.size):
         flip(check, bit)
-        assert code.check(data, check) == DecodeReport(words=-(-size // 8), detected=1)
-        assert code.correct(data, check) == DecodeReport(words=-(-size // 8), corrected=1)
+        assert code.check(data, check) == DecodeReport(words=code.codewords(size), detected=1)
+        assert code.correct(data, check) == DecodeReport(words=code.codewords(size), corrected=1)
         assert (data == whole[0]).all()
         assert (check == whole[1]).all()
 
@@ -122,21 +131,23 @@ def test_none_looks_at_nothing():
 
 
 @pytest.mark.parametrize("name", WATCHING)
-def test_errors_in_many_words_are_counted_by_the_word(name):
+def test_errors_in_many_words_are_counted_by_the_codeword(name):
+    """One struck bit in each of three quarters of the grains, and in the shorter end."""
     code = CODES[name]
-    data = random_bytes(8 * 1500)
+    size = 8 * code.grain_words * 40 + 24
+    data = random_bytes(size)
     check = code.encode(data)
     golden = data.copy()
-    struck_words = np.random.default_rng(5).choice(1500, 200, replace=False)
-    for word in struck_words:
-        flip(data, 64 * int(word) + int(word) % 64)
-    assert code.check(data, check) == DecodeReport(words=1500, detected=200)
+    struck = [*range(0, 40, 4), *range(1, 40, 4), *range(2, 40, 4), 40]
+    for grain in struck:
+        flip(data, 64 * grain * code.grain_words + 5 * grain % 192)
+    assert code.check(data, check) == DecodeReport(words=code.codewords(size), detected=31)
     report = code.correct(data, check)
-    if name == "parity":
-        assert report == DecodeReport(words=1500, detected=200)
-    else:
-        assert report == DecodeReport(words=1500, corrected=200)
+    if name in CORRECTING:
+        assert report == DecodeReport(words=code.codewords(size), corrected=31)
         assert (data == golden).all()
+    else:
+        assert report == DecodeReport(words=code.codewords(size), detected=31)
 
 
 @pytest.mark.parametrize("dtype", ("int8", "uint16", "int32", "float32", "int64", "float64", "complex64"))
@@ -198,7 +209,7 @@ def test_check_bits_that_do_not_fit_are_refused_and_nothing_is_written(code, wro
     assert (data == struck).all()
 
 
-@pytest.mark.parametrize("name", ("parity", "hsiao_72_64", "tmr"))
+@pytest.mark.parametrize("name", ("parity", *STORING))
 def test_scattered_check_bits_are_refused(name):
     data = random_bytes(1024)
     check = CODES[name].encode(data)
@@ -224,28 +235,35 @@ def test_data_that_cannot_be_protected_in_place_is_refused(code, data):
 
 
 @pytest.mark.parametrize("name", WATCHING)
-@pytest.mark.parametrize("size", (8 * 200, 8 * 199 + 3))
-def test_a_span_looks_at_its_words_alone(name, size):
+@pytest.mark.parametrize("missing_bytes", (0, 5))
+def test_a_span_looks_at_its_words_alone(name, missing_bytes):
     code = CODES[name]
+    grain = code.grain_words
+    words = 3 * grain + 8
+    size = 8 * words - missing_bytes
     data = random_bytes(size)
     check = code.encode(data)
-    for word in (3, 64, 130, 199):
+    struck = (3, grain, 2 * grain + 2, words - 1)
+    for word in struck:
         flip(data, 64 * word)
-    spans = ((0, 64), (64, 128), (128, 192), (192, 200))
+    spans = ((0, grain), (grain, 2 * grain), (2 * grain, 3 * grain), (3 * grain, words))
     reports = [code.check(data, check, span) for span in spans]
-    assert [(report.words, report.detected) for report in reports] == [(64, 1), (64, 1), (64, 1), (8, 1)]
+    assert [report.detected for report in reports] == [1, 1, 1, 1]
     assert sum(reports, DecodeReport()) == code.check(data, check)
-    found = code.correct(data, check, (64, 192))
+    assert sum(report.words for report in reports) == code.codewords(size)
+    found = code.correct(data, check, (grain, 3 * grain))
     assert found.corrected + found.detected == 2
-    left = code.check(data, check)
-    assert left.detected == (4 if name == "parity" else 2)
+    assert code.check(data, check).detected == (2 if name in CORRECTING else 4)
 
 
-@pytest.mark.parametrize("span", ((1, 64), (0, 63), (64, 0), (-64, 64), (0, 256), (128, 201)))
+@pytest.mark.parametrize("span", ((1, 1), (0, 0.5), (1, 0), (-1, 1), (0, 5), (2, 3.25)), ids=str)
 def test_a_span_off_the_grain_is_refused(code, span):
-    data = random_bytes(1600)
+    data = random_bytes(25 * code.grain_words)
+    spoilt = tuple(int(end * code.grain_words) for end in span)
+    if spoilt == (code.grain_words, code.grain_words):
+        spoilt = (1, code.grain_words)
     with pytest.raises(DataError, match="span"):
-        code.check(data, code.encode(data), span)
+        code.check(data, code.encode(data), spoilt)
 
 
 def test_reports_add():

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from node.kernels.hsiao import FIG6_ROWS
+from node.kernels.codes.matrices import FIG6_ROWS
 
 DATA_PART = np.array([[int(cell) for cell in row] for row in FIG6_ROWS])
 PARITY_CHECK = np.hstack([DATA_PART, np.eye(8, dtype=int)])

@@ -9,7 +9,7 @@ import pytest
 import tests.naive.hsiao
 import tests.naive.parity
 import tests.naive.vote
-from node.kernels import hsiao, parity, vote
+from node.kernels.codes import hsiao, parity, vote
 
 WORD_COUNTS = (0, 1, 7, 8, 9, 63, 64, 65, 127, 129)
 ADVERSARIAL = (0, 2**64 - 1, 1, 1 << 63, 0x5555555555555555, 0xAAAAAAAAAAAAAAAA, 0x00000000FFFFFFFF, 0x8000000000000001)
@@ -72,8 +72,8 @@ def test_warm_compiles_all_that_the_codes_call_on_aligned_memory():
     script = """
 import numpy as np
 from node.ecc import CODES
-from node.kernels import hsiao, parity, vote
-modules = (hsiao, parity, vote)
+from node.kernels.codes import hsiao, parity, vertical, vote
+modules = (hsiao, parity, vertical, vote)
 for module in modules:
     module.warm()
 def compiled():

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from node.ecc import CODES, DecodeReport
-from node.kernels.hsiao import FIG6_ROWS
+from node.kernels.codes.matrices import FIG6_ROWS
 
 CODE = CODES["hsiao_72_64"]
 

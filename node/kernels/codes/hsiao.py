@@ -12,39 +12,17 @@ from typing import Any
 import numpy as np
 
 from node.jit import kernel, popcount_u64
+from node.kernels.codes.matrices import FIG6_COLUMNS, masks, positions
 
-FIG6_ROWS = (
-    "1111111100001111000011110000110001101000100010001000100010000000",
-    "1111000011111111000000001111001101100100010001000100010001000000",
-    "0011000011110000111111110000111100000010001000100010001000100110",
-    "1100111100000000111100001111111100000001000100010001000100010110",
-    "0110100010001000100010001000000011111111000011110000000011110011",
-    "0110010001000100010001000100000011110000111111110000111100001100",
-    "0000001000100010001000100010011011001111000000001111111100001111",
-    "0000000100010001000100010001011000110000111100001111000011111111",
-)
-"""The data part of the parity-check matrix as printed; the check part is the identity."""
-
-MASKS = tuple(sum(int(cell) << k for k, cell in enumerate(row)) for row in FIG6_ROWS)
+MASKS = masks(FIG6_COLUMNS, 8)
 """Bits of the word that row r adds up."""
 
 BLOCK_WORDS = 512
 """Words tested at a time (4 KiB) before any of them is decoded."""
 
-UNCORRECTABLE = 255
+POSITIONS = positions(FIG6_COLUMNS, 8)
+"""The struck bit for each syndrome: 0 to 63 in the word, 64 to 71 in the check byte."""
 
-
-def _positions() -> np.ndarray[Any, np.dtype[np.uint8]]:
-    """Give the struck bit for each syndrome: 0 to 63 in the word, 64 to 71 in the check byte."""
-    table = np.full(256, UNCORRECTABLE, np.uint8)
-    for k in range(64):
-        table[sum((mask >> k & 1) << row for row, mask in enumerate(MASKS))] = k
-    for row in range(8):
-        table[1 << row] = 64 + row
-    return table
-
-
-POSITIONS = _positions()
 _M0, _M1, _M2, _M3, _M4, _M5, _M6, _M7 = (np.uint64(mask) for mask in MASKS)
 _ONE, _S2, _S3, _S4, _S5, _S6, _S7 = (np.uint64(shift) for shift in range(1, 8))
 

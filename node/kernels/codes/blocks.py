@@ -1,0 +1,163 @@
+"""The block of the vertical codes, and vectors of it: LLVM instructions over 64 rows of 64 bytes.
+
+A block is 4 KiB: 64 rows, each a cache line. A codeword of a vertical code is a column: the same bit, byte or
+word of every row. One vector register then holds a piece of a row, so that all its columns are added up at once
+by the instructions for one. Plain loops are left to the compiler's mood: one register too many, or a trip count
+that is not constant, costs a factor of four, so the instructions are written out here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from node.jit import intrinsic, ir, types, vector_bits
+
+ROWS = 64
+ROW_BYTES = 64
+ROW_WORDS = 8
+BLOCK_BYTES = ROWS * ROW_BYTES
+BLOCK_WORDS = BLOCK_BYTES // 8
+
+LANES = min(vector_bits(), 512) // 64
+"""Words of a row in one vector register of this machine."""
+
+PIECES = ROW_WORDS // LANES
+"""Registers that a row takes."""
+
+PIECE_BYTES = 8 * LANES
+
+WORD = ir.IntType(64)
+WORDS = ir.VectorType(WORD, LANES)
+BYTES = ir.VectorType(ir.IntType(8), 8 * LANES)
+HALVES = ir.VectorType(ir.IntType(32), 2 * LANES)
+
+ROWS_AHEAD = 72
+"""Rows that are asked for this long before they are added. Memory that is read in this order comes a quarter to a half
+slower without it: the processor's own reading ahead ends with each page of 4 KiB."""
+
+BLOCKS_AHEAD = 4
+"""The same for check rows, in blocks."""
+
+Row = Callable[[int], Any]
+Emit = Callable[[Any, Row], list[Any]]
+"""Given a builder and what loads row i, emits the instructions for the check rows and gives them in order."""
+
+
+def splat(kind: Any, value: int) -> Any:
+    """Give a vector constant with the same number in each lane."""
+    return ir.Constant(kind, [value] * kind.count)
+
+
+def call(builder: Any, name: str, result: Any, operands: list[Any]) -> Any:
+    """Call an LLVM intrinsic by its full name."""
+    known = builder.module.globals.get(name)
+    kind = ir.FunctionType(result, [operand.type for operand in operands])
+    return builder.call(known or ir.Function(builder.module, kind, name), operands)
+
+
+def add_up(builder: Any, vector: Any, operation: str) -> Any:
+    """Combine the lanes of a vector of words by ``or`` or ``add``."""
+    return call(builder, f"llvm.vector.reduce.{operation}.v{LANES}i64", WORD, [vector])
+
+
+class Place:
+    """Bytes of an array from an offset on, read and written in vectors without regard to alignment."""
+
+    def __init__(self, context: Any, builder: Any, array: tuple[Any, Any], offset: Any) -> None:
+        self.builder = builder
+        kind, value = array
+        data = context.make_array(kind)(context, builder, value).data
+        start = builder.bitcast(data, ir.IntType(8).as_pointer())
+        self.start = builder.gep(start, [offset])
+
+    def pointer(self, offset: int, kind: Any) -> Any:
+        """Give the address of a value of a kind, ``offset`` bytes on."""
+        return self.builder.bitcast(self.builder.gep(self.start, [WORD(offset)]), kind.as_pointer())
+
+    def load(self, offset: int, kind: Any = WORDS) -> Any:
+        """Load a value of a kind."""
+        return self.builder.load(self.pointer(offset, kind), align=1)
+
+    def prefetch(self, offset: int) -> None:
+        """Ask for a cache line that will be read; past the end of the array this does nothing."""
+        builder, half = self.builder, ir.IntType(32)
+        kind = ir.FunctionType(ir.VoidType(), [self.start.type, half, half, half])
+        name = "llvm.prefetch.p0"
+        known = builder.module.globals.get(name)
+        place = builder.gep(self.start, [WORD(offset)])
+        builder.call(known or ir.Function(builder.module, kind, name), [place, half(0), half(3), half(1)])
+
+    def row(self, number: int) -> Any:
+        """Load a piece of a row of a block, and ask for one further on."""
+        self.prefetch((number + ROWS_AHEAD) * ROW_BYTES)
+        return self.load(number * ROW_BYTES)
+
+    def store(self, value: Any, offset: int) -> None:
+        """Write a value."""
+        self.builder.store(value, self.pointer(offset, value.type), align=1)
+
+
+def make_differs(emit: Emit) -> Any:
+    """Make ``differs(data, data_offset, check, check_offset)``: not 0 where a piece of a block is not clean."""
+
+    @intrinsic
+    def differs(typing_context: Any, data: Any, data_offset: Any, check: Any, check_offset: Any) -> Any:
+        del typing_context, data_offset, check_offset
+
+        def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            rows = Place(context, builder, (signature.args[0], arguments[0]), arguments[1])
+            kept = Place(context, builder, (signature.args[2], arguments[2]), arguments[3])
+            made = emit(builder, rows.row)
+            for number in range(len(made)):
+                kept.prefetch((number + BLOCKS_AHEAD * len(made)) * ROW_BYTES)
+            wrong = splat(WORDS, 0)
+            for number, vector in enumerate(made):
+                wrong = builder.or_(wrong, builder.xor(vector, kept.load(number * ROW_BYTES)))
+            return add_up(builder, wrong, "or")
+
+        return types.uint64(data, types.int64, check, types.int64), codegen
+
+    return differs
+
+
+def make_store(emit: Emit) -> Any:
+    """Make ``store(data, data_offset, check, check_offset)``, which writes a piece of the check rows of a block."""
+
+    @intrinsic
+    def store(typing_context: Any, data: Any, data_offset: Any, check: Any, check_offset: Any) -> Any:
+        del typing_context, data_offset, check_offset
+
+        def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            rows = Place(context, builder, (signature.args[0], arguments[0]), arguments[1])
+            kept = Place(context, builder, (signature.args[2], arguments[2]), arguments[3])
+            for number, vector in enumerate(emit(builder, rows.row)):
+                kept.store(vector, number * ROW_BYTES)
+            return context.get_dummy_value()
+
+        return types.void(data, types.int64, check, types.int64), codegen
+
+    return store
+
+
+@intrinsic
+def load_word(typing_context: Any, data: Any, offset: Any) -> Any:
+    """Give the eight bytes of an array of bytes from ``offset`` on as an uint64."""
+    del typing_context, offset
+
+    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return Place(context, builder, (signature.args[0], arguments[0]), arguments[1]).load(0, WORD)
+
+    return types.uint64(data, types.int64), codegen
+
+
+@intrinsic
+def store_word(typing_context: Any, data: Any, offset: Any, word: Any) -> Any:
+    """Write an uint64 as the eight bytes of an array of bytes from ``offset`` on."""
+    del typing_context, offset, word
+
+    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        Place(context, builder, (signature.args[0], arguments[0]), arguments[1]).store(arguments[2], 0)
+        return context.get_dummy_value()
+
+    return types.void(data, types.int64, types.uint64), codegen
