@@ -37,6 +37,7 @@ from firmware_bridge.messages import (
     TimeRequest,
 )
 from firmware_bridge.responder import Replies
+from firmware_bridge.streams import MAX_MESSAGE
 from node.blob_store import BlobStore, Holding
 from node.runners import Ended, Event, Runner
 
@@ -187,6 +188,9 @@ class Supervisor:
 
     def _reply(self, message: Message, request_id: int) -> None:
         body = codec.encode(message, request_id)
+        if len(body) > MAX_MESSAGE:
+            text = f"the reply has {len(body)} bytes, the link carries {MAX_MESSAGE}: ask for less at a time"
+            body = codec.encode(Failed(text=text), request_id)
         self._replies.finish(request_id, body)
         self._send(body, isinstance(message, Telemetry))
 

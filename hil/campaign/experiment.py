@@ -7,11 +7,20 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib import metadata
 
+from firmware_bridge.errors import ConfigError
+from firmware_bridge.streams import MAX_MESSAGE
 from hil.campaign.configuration import CampaignFile
 from hil.campaign.record import SCHEMA_VERSION, Header, RegionRecord, TaskRecord, TensorRecord
 from hil.campaign.task import Nature, Task
 from hil.campaign.workload import Workload, load_workload
 from hil.strikes import SHARED
+
+INFERENCE_BYTES = 5
+"""What the protocol adds to each output of a run: how it was delivered, and its length."""
+MESSAGE_BYTES = 128
+"""All else that a run's result holds, rounded up."""
+MOST_FAULTS = 20_000
+"""Faults of a strike that a message is sure to hold, whatever their region is called."""
 
 VERSIONED = ("flightnode", "numpy", "numba", "onnx", "pyserial", "crcmod-plus")
 
@@ -36,6 +45,7 @@ class Experiment:
             seed=campaign.campaign.seed,
             inferences=campaign.campaign.inferences,
         )
+        _check_message_sizes(campaign, workload)
         tasks = tuple(Task.of(entry, workload, nature) for entry in campaign.protections)
         return cls(campaign=campaign, workload=workload, nature=nature, tasks=tasks)
 
@@ -87,6 +97,27 @@ class Experiment:
                 size_bytes=spec.size_bytes,
             )
             for spec in self.workload.image.tensors
+        )
+
+
+def most_inferences(workload: Workload) -> int:
+    """Give how many inferences a run may have so that their outputs fit into one message of the link."""
+    return (MAX_MESSAGE - MESSAGE_BYTES) // (INFERENCE_BYTES + len(workload.golden[0]))
+
+
+def _check_message_sizes(campaign: CampaignFile, workload: Workload) -> None:
+    """Refuse what would not fit into the messages of a run, on every target alike."""
+    most = most_inferences(workload)
+    if campaign.campaign.inferences > most:
+        raise ConfigError(
+            f"[campaign]: inferences = {campaign.campaign.inferences}: outputs of {len(workload.golden[0])} bytes go "
+            f"into one message of the link up to {most} times; give that or less"
+        )
+    cluster = max(size for size, _ in campaign.fault_model.cluster_sizes)
+    if cluster > MOST_FAULTS:
+        raise ConfigError(
+            f"[strikes]: a cluster of {cluster} cells does not fit into one message (at most {MOST_FAULTS}); "
+            "give smaller cluster_sizes"
         )
 
 

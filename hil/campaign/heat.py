@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from hil.campaign.experiment import Experiment
+from hil.campaign.experiment import Experiment, most_inferences
 from hil.campaign.progress import ProgressEvent, ProgressSink
 from hil.campaign.record import HeatRow
 from hil.campaign.session import Session
 from hil.campaign.store import Store
 from hil.campaign.task_runner import CALIBRATION_DEADLINE_MS, LOST, MAX_LOST_LINES
-from hil.environment.thermal_run import ThermalRow, ThermalSchedule, run_thermal
+from hil.environment.thermal_run import INFERENCES_PER_RUN, ThermalRow, ThermalSchedule, run_thermal
 from node.governor import ROOM_C
 
 
@@ -45,7 +45,9 @@ def _heated(
         progress(ProgressEvent(stage="heat", done=round(10 * done), total=round(10 * schedule.duration_s), note=note))
 
     actuator = session.telemetry().throttle_actuator
-    rows = run_thermal(session, schedule, inputs=experiment.workload.n_inputs, on_row=on_row)
+    workload = experiment.workload
+    size = min(INFERENCES_PER_RUN, most_inferences(workload))
+    rows = run_thermal(session, schedule, inputs=workload.n_inputs, inferences_per_run=size, on_row=on_row)
     session.set_temperature(ROOM_C)
     return [_heat_row(row, actuator, schedule.acceleration) for row in rows]
 

@@ -14,6 +14,8 @@ from firmware_bridge.errors import ConfigError, FlightNodeError
 from firmware_bridge.messages import Abnormal, Delivery, Run, RunResult, Telemetry
 from hil.environment.thermal import PI4B_BARE, PI4B_POWER, PowerModel, ThermalNetwork, ThermalPlant
 
+INFERENCES_PER_RUN = 8
+
 
 class ThermalSession(Protocol):
     """What the loop needs of a session; a ``firmware_bridge.bridge.Bridge`` has it."""
@@ -120,7 +122,7 @@ def run_thermal(
     schedule: ThermalSchedule | None = None,
     *,
     inputs: int = 1,
-    inferences_per_run: int = 8,
+    inferences_per_run: int = INFERENCES_PER_RUN,
     clock: Callable[[], float] = time.monotonic,
     on_row: Callable[[ThermalRow], None] | None = None,
 ) -> list[ThermalRow]:

@@ -8,12 +8,13 @@ import pytest
 
 from firmware_bridge.errors import ConfigError
 from firmware_bridge.messages import RunResult
+from hil.campaign.configuration import load_campaign
 from hil.campaign.experiment import Experiment
 from hil.campaign.record import TrialRow
 from hil.campaign.sim_session import SimSession
 from hil.campaign.task import Task
 from hil.campaign.trial import judge
-from tests.campaigns import campaign, rows_of
+from tests.campaigns import campaign, rows_of, write_campaign
 
 SHARED_REGIONS = {"weights", "activations"}
 
@@ -99,6 +100,20 @@ def test_a_protection_that_draws_too_many_strikes_is_named(tmp_path: Path, setti
     described = campaign(tmp_path, protections=f'[[protection]]\nname = "vast"\n{setting}\n')
     with pytest.raises(ConfigError, match=r"'vast'.* \(at most 1000\); lower padding_bytes or slowdown"):
         Experiment.of(described)
+
+
+def test_what_no_message_of_the_link_holds_is_refused_on_every_target(tmp_path: Path) -> None:
+    path = write_campaign(tmp_path)
+    whole = path.read_text()
+    path.write_text(whole.replace("inferences = 4", "inferences = 65535"))
+    with pytest.raises(
+        ConfigError, match=r"inferences = 65535: outputs of 40 bytes go into one message of the link up to 23299 times"
+    ):
+        Experiment.of(load_campaign(path))
+    vast = '[strikes]\ncustom = { kind = "flip", cluster_sizes = { 50000 = 1.0 } }'
+    path.write_text(whole.replace('[strikes]\nfault_model = "clusters"', vast))
+    with pytest.raises(ConfigError, match="a cluster of 50000 cells does not fit into one message"):
+        Experiment.of(load_campaign(path))
 
 
 def test_idle_slowdown_raises_failures_by_the_true_exposure(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import zlib
 from collections.abc import Sequence
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
@@ -12,10 +13,12 @@ from firmware_bridge.messages import (
     AbnormalKind,
     BlobKind,
     Configure,
+    Delivery,
     Done,
     Failed,
     Hello,
     HelloRequest,
+    Inference,
     LoadBegin,
     LoadChunk,
     LoadStatus,
@@ -23,10 +26,12 @@ from firmware_bridge.messages import (
     Progress,
     Reset,
     Run,
+    RunResult,
     Scrub,
     SetTemperature,
     TelemetryRequest,
 )
+from firmware_bridge.streams import MAX_MESSAGE
 from node.blob_store import BlobStore
 from node.runners import Ended, Event
 from node.supervisor import MAX_FAILED_STARTS, MAX_WAITING, PREPARATION_S, UNASKED, Supervisor
@@ -134,6 +139,11 @@ def run(number: int) -> Run:
     return Run(run_id=number, inputs=(0,))
 
 
+def result(run_id: int, inferences: tuple[Inference, ...]) -> RunResult:
+    counts = {field.name: 0 for field in fields(RunResult)}
+    return RunResult(**{**counts, "run_id": run_id, "inferences": inferences, "readbacks": ()})
+
+
 def hello_of(bench: Bench, request_id: int) -> Hello:
     bench.ask(HelloRequest(), request_id)
     ((hello, answered),) = bench.replies()
@@ -196,6 +206,16 @@ def test_a_repeated_request_in_hand_is_answered_once(ready: Bench, ahead: int) -
     ready.says(Failed(text="once"))
     assert ready.runner.given.count(run(1)) == 1
     assert [request_id for _, request_id in ready.replies()].count(7) == 1
+
+
+def test_a_reply_too_long_for_the_link_becomes_a_refusal(ready: Bench) -> None:
+    ready.ask(run(1), 5)
+    longest = Inference(delivery=Delivery.DELIVERED, output=bytes(MAX_MESSAGE))
+    ready.says(result(1, inferences=(longest,)))
+    [(reply, request_id)] = ready.replies()
+    assert request_id == 5
+    assert isinstance(reply, Failed)
+    assert "ask for less" in reply.text
 
 
 def test_too_many_waiting_requests_are_refused(ready: Bench) -> None:
