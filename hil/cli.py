@@ -19,6 +19,7 @@ COMMANDS = (
     "resume",
     "confirm",
     "sensitivity",
+    "merge",
     "replay",
     "report",
     "export",

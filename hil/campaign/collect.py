@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
+
 from firmware_bridge.errors import ConfigError
 from hil.campaign.bundle import load_bundle, write_bundle
 from hil.campaign.configuration import CampaignFile
@@ -24,15 +26,21 @@ from hil.campaign.workers import collect_with_workers
 
 @dataclass(frozen=True, kw_only=True)
 class RunOptions:
-    """How a campaign is run; None keeps what the campaign file says."""
+    """How a campaign is run; None keeps what the campaign file says.
+
+    ``shard`` is (number, of how many): then every so manieth trial is done here, and the others elsewhere.
+    """
 
     target: str | None = None
     trials: int | None = None
     workers: int = 1
+    shard: tuple[int, int] | None = None
 
     def __post_init__(self) -> None:
         if self.workers < 1:
             raise ConfigError(f"--workers {self.workers}: give 1 or more")
+        if self.shard is not None and not 1 <= self.shard[0] <= self.shard[1]:
+            raise ConfigError(f"--shard {self.shard[0]}/{self.shard[1]}: give NUMBER/OF, such as 1/3, 2/3 and 3/3")
 
 
 def run_campaign(campaign: CampaignFile, *, out: Path, options: RunOptions, progress: ProgressSink) -> None:
@@ -45,14 +53,14 @@ def run_campaign(campaign: CampaignFile, *, out: Path, options: RunOptions, prog
     experiment = Experiment.of(campaign)
     if not (out / HEADER_FILE).exists():  # the copy comes first: a directory with a header can be resumed
         write_bundle(campaign, out)
-    with Store(out, experiment.header()) as store:
+    header = msgspec.structs.replace(experiment.header(), shard=options.shard)
+    with Store(out, header) as store:
         collect(experiment, store, workers=options.workers, progress=progress)
 
 
 def resume_campaign(directory: Path, *, workers: int = 1, progress: ProgressSink) -> None:
     """Go on with the campaign of a directory; nothing happens where it is complete."""
-    read_header(directory)
-    options = RunOptions(workers=workers)
+    options = RunOptions(workers=workers, shard=read_header(directory).shard)
     run_campaign(load_bundle(directory), out=directory, options=options, progress=progress)
 
 
@@ -114,7 +122,8 @@ def missing_trials(experiment: Experiment, store: Store) -> dict[str, tuple[int,
     for row in store.rows():
         if isinstance(row, TrialRow):
             held[row.protection].add(row.trial)
-    wanted = range(experiment.trials)
+    number, shards = store.header.shard or (1, 1)
+    wanted = range(number - 1, experiment.trials, shards)
     return {name: tuple(trial for trial in wanted if trial not in trials) for name, trials in held.items()}
 
 

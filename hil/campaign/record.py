@@ -53,7 +53,8 @@ class Header(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
     ``rate_per_bit_day`` is the user's (low, best, high) triple, or None: then results stay per million strikes.
     ``demand_per_day`` is the number of inferences asked for in a day and ``inference_s`` what one takes on the flight
-    computer at full speed; None where the computer works, and is exposed, all day.
+    computer at full speed; None where the computer works, and is exposed, all day. ``shard`` is (number, of how
+    many) where this directory holds a part of the trials, None where it holds all.
     """
 
     schema: int
@@ -79,6 +80,7 @@ class Header(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     tasks: tuple[TaskRecord, ...]
     demand_per_day: float | None = None
     inference_s: float | None = None
+    shard: tuple[int, int] | None = None
 
 
 class FaultRecord(msgspec.Struct, frozen=True, array_like=True):

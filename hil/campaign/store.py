@@ -124,7 +124,7 @@ class Store:
             if field != "created" and getattr(held, field) != getattr(header, field):
                 raise ConfigError(
                     f"{self.directory} holds another run: {field} differs "
-                    f"({_brief(getattr(held, field))} there, {_brief(getattr(header, field))} now); "
+                    f"({brief(getattr(held, field))} there, {brief(getattr(header, field))} now); "
                     "choose another --out"
                 )
         return held
@@ -185,6 +185,7 @@ class _full_disk_is_named:  # noqa: N801 - reads as a statement
             ) from error
 
 
-def _brief(value: object) -> str:
+def brief(value: object) -> str:
+    """Give a value as a message can hold it."""
     text = repr(value)
     return text if len(text) <= 60 else text[:57] + "..."
