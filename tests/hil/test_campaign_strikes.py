@@ -107,7 +107,7 @@ def test_what_no_message_of_the_link_holds_is_refused_on_every_target(tmp_path: 
     whole = path.read_text()
     path.write_text(whole.replace("inferences = 4", "inferences = 65535"))
     with pytest.raises(
-        ConfigError, match=r"inferences = 65535: outputs of 40 bytes go into one message of the link up to 23299 times"
+        ConfigError, match=r"inferences = 65535: outputs of 40 bytes go into one message of the link up to 23298 times"
     ):
         Experiment.of(load_campaign(path))
     vast = '[strikes]\ncustom = { kind = "flip", cluster_sizes = { 50000 = 1.0 } }'
