@@ -1,0 +1,98 @@
+"""Lists of the blocks that differ from golden: entered once, dropped when equal, put back at the end.
+
+Kernels that are called for every block take single arrays and numbers: taking an array out of a tuple counts a
+reference, which costs more than the work on a block.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from node.jit import kernel
+from node.kernels.inference.incremental.tables import BASE, BLOCK, BLOCKS, FRAME_BYTES, FRAMES, GOLDEN, ITEM, START
+from node.kernels.inference.tiles import copy_bytes
+
+
+@kernel
+def enter(marks: Any, lists: Any, count: int, entry: int) -> int:
+    """Enter a block into the list of its tensor, which holds ``count``; give the number after it."""
+    if marks[entry]:
+        return count
+    marks[entry] = True
+    lists[count] = entry
+    return count + 1
+
+
+@kernel
+def lists_of(plan: Any, state: Any, tensor: int) -> Any:
+    """Give the marks and the list of a tensor."""
+    tensors = plan[2]
+    base = tensors[tensor, BASE]
+    end = base + plan[3][FRAMES] * tensors[tensor, BLOCKS]
+    return state[0][base:end], state[1][base:end]
+
+
+@kernel
+def mark_all(plan: Any, state: Any, tensor: int) -> None:
+    """Enter every block of a tensor in every frame."""
+    marks, lists = lists_of(plan, state, tensor)
+    count = 0
+    for entry in range(len(marks)):
+        count = enter(marks, lists, count, entry)
+    state[2][tensor] = count
+
+
+@kernel
+def differ(u8: Any, i32: Any, place: int, twin: int, size: int) -> Any:
+    """Tell whether two ranges of bytes differ."""
+    if (place | twin | size) & 3 == 0:
+        words, others = i32[place // 4 : (place + size) // 4], i32[twin // 4 : (twin + size) // 4]
+        found = words[0] ^ others[0]
+        for i in range(size // 4):
+            found |= words[i] ^ others[i]
+        return found != 0
+    for i in range(size):
+        if u8[place + i] != u8[twin + i]:
+            return True
+    return False
+
+
+@kernel
+def settle(memory: Any, plan: Any, state: Any, tensor: int) -> None:
+    """Drop the listed blocks of a tensor that are equal to golden."""
+    tensors, sizes = plan[2], plan[3]
+    u8, i32 = memory[0], memory[1]
+    marks, lists = lists_of(plan, state, tensor)
+    size, blocks = tensors[tensor, BLOCK] * tensors[tensor, ITEM], tensors[tensor, BLOCKS]
+    start, frame_bytes, golden = tensors[tensor, START], sizes[FRAME_BYTES], sizes[GOLDEN]
+    kept = 0
+    for i in range(state[2][tensor]):
+        entry = lists[i]
+        frame = entry // blocks
+        place = start + frame * frame_bytes + (entry - frame * blocks) * size
+        if differ(u8, i32, place, place + golden, size):
+            lists[kept] = entry
+            kept += 1
+        else:
+            marks[entry] = False
+    state[2][tensor] = kept
+
+
+@kernel
+def restore(memory: Any, plan: Any, state: Any) -> None:
+    """Put every listed block back to golden and empty all lists."""
+    tensors, sizes = plan[2], plan[3]
+    u8, counts = memory[0], state[2]
+    for tensor in range(len(tensors)):
+        if counts[tensor] == 0:
+            continue
+        marks, lists = lists_of(plan, state, tensor)
+        size, blocks = tensors[tensor, BLOCK] * tensors[tensor, ITEM], tensors[tensor, BLOCKS]
+        start, frame_bytes, golden = tensors[tensor, START], sizes[FRAME_BYTES], sizes[GOLDEN]
+        for i in range(counts[tensor]):
+            entry = lists[i]
+            frame = entry // blocks
+            place = start + frame * frame_bytes + (entry - frame * blocks) * size
+            copy_bytes(u8, place + golden, place, size)
+            marks[entry] = False
+        counts[tensor] = 0

@@ -1,0 +1,56 @@
+"""Golden sums of integer convolutions, to which changes are added."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from node.jit import kernel
+from node.kernels.inference.columns import (
+    BIAS,
+    GROUPS,
+    IN_C,
+    KERNEL_H,
+    KERNEL_W,
+    OUT_C,
+    OUT_H,
+    OUT_W,
+    SIGNED,
+    WEIGHTS,
+    ZERO_A,
+)
+from node.kernels.inference.incremental.conv_f32 import gather_pixel
+from node.kernels.inference.incremental.lanes import add_products
+from node.kernels.inference.incremental.tables import (
+    FRAMES,
+    GATHERED,
+    PAIRS,
+    SUM_COLUMNS,
+    SUM_FRAME_BYTES,
+    SUMS,
+)
+from node.kernels.inference.tiles import LANES, copy_bytes
+
+
+@kernel
+def golden_sums(memory: Any, plan: Any, step: int) -> None:
+    """Compute the sums of every output pixel of a CONV_INT8 step in every frame."""
+    u8, i32, _ = memory
+    row, links, sizes = plan[0][step], plan[1], plan[3]
+    depth = row[KERNEL_H] * row[KERNEL_W] * (row[IN_C] // row[GROUPS])
+    panels = (row[OUT_C] // row[GROUPS] + LANES - 1) // LANES
+    flip = np.int32(128 if row[SIGNED] & 1 else 0)
+    shift = np.int32(flip + row[ZERO_A])
+    for frame in range(sizes[FRAMES]):
+        for pixel in range(row[OUT_H] * row[OUT_W]):
+            sums = links[step, SUMS] + frame * sizes[SUM_FRAME_BYTES] + 4 * pixel * links[step, SUM_COLUMNS]
+            copy_bytes(u8, row[BIAS], sums, 4 * links[step, SUM_COLUMNS])
+            for group in range(row[GROUPS]):
+                gather_pixel(memory, plan, row, 1, (frame, pixel, group), sizes[GATHERED])
+                for k in range(depth):
+                    i32[sizes[PAIRS] // 4 + 2 * k] = k * LANES
+                    i32[sizes[PAIRS] // 4 + 2 * k + 1] = (np.int32(u8[sizes[GATHERED] + k]) ^ flip) - shift
+                for panel in range(panels):
+                    column = (group * panels + panel) * LANES
+                    add_products(u8, sums + 4 * column, row[WEIGHTS] + column * depth, sizes[PAIRS], depth)

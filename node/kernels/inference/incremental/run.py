@@ -1,0 +1,224 @@
+"""Faults, one after the other: what each changes in the outputs of every frame."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from node.jit import kernel
+from node.kernels.inference.columns import OUT, OUT_C, OUT_H, OUT_W
+from node.kernels.inference.incremental.dirty import enter, lists_of, mark_all, restore, settle
+from node.kernels.inference.incremental.spread import compute, spread
+from node.kernels.inference.incremental.struck import outputs_of, padded, strike_f32, strike_int8
+from node.kernels.inference.incremental.tables import (
+    ACTIVATION,
+    BASE,
+    BIAS_F32,
+    BIT,
+    BLOCK,
+    BLOCKS,
+    ELEMENT,
+    FRAME_BYTES,
+    FRAMES,
+    GOLDEN,
+    GOLDEN_LINE,
+    ITEM,
+    KIND,
+    MOVED,
+    MULTIPLIER_INT8,
+    NOWHERE,
+    OUT_CHANNEL,
+    OUT_TENSOR,
+    PARAMETER,
+    SAME,
+    START,
+    STEP,
+    VARIANTS,
+    WEIGHT_F32,
+    WEIGHT_INT8,
+    WRONG,
+)
+from node.kernels.inference.tiles import TILE_ROWS
+
+
+@kernel
+def run_faults(memory: Any, plan: Any, state: Any, work: Any, faults: Any, outputs: Any, effects: Any) -> int:
+    """Classify faults one by one; give how many outputs were kept.
+
+    Parameters
+    ----------
+    memory : tuple of ndarray
+        The working memory as uint8, int32 and float32.
+    plan : tuple of ndarray of int64
+        Rows, links, tensors and sizes (see :mod:`node.kernels.inference.incremental.tables`).
+    state : tuple of ndarray
+        Marks, lists, counts and slots; empty before and after.
+    work : tuple of ndarray of int64
+        A row, and what the working memory of a struck channel holds.
+    faults : ndarray of int64, [faults, columns]
+        Sorted so that faults of one element are neighbours.
+    outputs : tuple of ndarray
+        int64 [outputs, 3] (tensor, first byte, bytes); int64 (elements and type of the first one, see
+        ``winner``); int64 [room, 2] for (fault, frame) and uint8 [room, bytes] for the outputs that differ.
+    effects : ndarray of uint8, [faults, frames]
+        Where SAME, WRONG or MOVED is written.
+    """
+    kept = 0
+    first = 0
+    while first < len(faults):
+        kind = faults[first, KIND]
+        size = 1
+        if kind in (WEIGHT_F32, WEIGHT_INT8):
+            while size < TILE_ROWS and first + size < len(faults) and neighbours(faults[first], faults[first + size]):
+                size += 1
+        if kind in (WEIGHT_F32, BIAS_F32):
+            strike_f32(memory, plan, work[1], faults[first : first + size])
+        elif kind != NOWHERE and kind <= MULTIPLIER_INT8:
+            strike_int8(memory, plan, work[1], faults[first : first + size])
+        for r in range(size):
+            fault = faults[first + r]
+            if kind == NOWHERE:
+                continue
+            begin(memory, plan, state, work[0], fault, r)
+            kept = classify(memory, plan, state, outputs, effects[first + r], (first + r, kept))
+            restore(memory, plan, state)
+        first += size
+    return kept
+
+
+@kernel
+def neighbours(fault: Any, other: Any) -> Any:
+    """Tell whether two faults strike the same element of the same step."""
+    return fault[STEP] == other[STEP] and fault[ELEMENT] == other[ELEMENT] and fault[KIND] == other[KIND]
+
+
+@kernel
+def begin(memory: Any, plan: Any, state: Any, line: Any, fault: Any, variant: int) -> None:
+    """Carry out a fault and spread what it changes."""
+    u8, sizes, step = memory[0], plan[3], fault[STEP]
+    if fault[KIND] == ACTIVATION:
+        tensor, place, mask = fault[OUT_CHANNEL], fault[ELEMENT], np.uint8(1 << fault[BIT])
+        block = (place - plan[2][tensor, START]) // (plan[2][tensor, BLOCK] * plan[2][tensor, ITEM])
+        marks, lists = lists_of(plan, state, tensor)
+        for frame in range(sizes[FRAMES]):
+            u8[place + frame * sizes[FRAME_BYTES]] ^= mask
+            enter(marks, lists, frame, frame * plan[2][tensor, BLOCKS] + block)
+        state[2][tensor] = sizes[FRAMES]
+        spread(memory, plan, state, line, step)
+        return
+    out = plan[1][step, OUT_TENSOR]
+    if fault[KIND] == PARAMETER:
+        place, mask = fault[ELEMENT] + fault[BIT] // 8, np.uint8(1 << fault[BIT] % 8)
+        u8[place] ^= mask
+        mark_all(plan, state, out)
+        compute(memory, plan, state, step, line)
+        settle(memory, plan, state, out)
+        u8[place] ^= mask
+    else:
+        store_variant(memory, plan, state, step, fault[OUT_CHANNEL], variant)
+    spread(memory, plan, state, line, step + 1)
+
+
+@kernel
+def store_variant(memory: Any, plan: Any, state: Any, step: int, channel: int, variant: int) -> None:
+    """Store the outputs of a struck channel where they differ from golden, and enter their pixels."""
+    u8, i32, _ = memory
+    row, sizes, out = plan[0][step], plan[3], plan[1][step, OUT_TENSOR]
+    pixels, count = row[OUT_H] * row[OUT_W], outputs_of(plan, step)
+    item = plan[2][out, ITEM]
+    marks, lists = lists_of(plan, state, out)
+    changed, golden = sizes[VARIANTS] + variant * padded(count) * item, sizes[GOLDEN_LINE]
+    entered = 0
+    for frame in range(sizes[FRAMES]):
+        place = row[OUT] + frame * sizes[FRAME_BYTES] + channel * item
+        size = row[OUT_C] * item
+        for pixel in range(pixels):
+            entry = frame * pixels + pixel
+            if item == 4:
+                if i32[changed // 4 + entry] == i32[golden // 4 + entry]:
+                    continue
+                i32[(place + pixel * size) // 4] = i32[changed // 4 + entry]
+            else:
+                if u8[changed + entry] == u8[golden + entry]:
+                    continue
+                u8[place + pixel * size] = u8[changed + entry]
+            entered = enter(marks, lists, entered, entry)
+    state[2][out] = entered
+
+
+@kernel
+def classify(memory: Any, plan: Any, state: Any, outputs: Any, effects: Any, position: Any) -> Any:
+    """Write the effect of a fault on each frame; keep the outputs that differ while there is room for them.
+
+    ``position`` is (number of the fault, outputs kept before it); the number kept after it is given.
+    """
+    tensors, sizes = plan[2], plan[3]
+    places, first_output, kept_index, kept_bytes = outputs
+    number, kept = position
+    effects[:] = SAME
+    for i in range(len(places)):
+        tensor = places[i, 0]
+        for j in range(state[2][tensor]):
+            entry = state[1][tensors[tensor, BASE] + j]
+            effects[entry // tensors[tensor, BLOCKS]] = WRONG
+    for frame in range(sizes[FRAMES]):
+        if effects[frame] == SAME:
+            continue
+        place = places[0, 1] + frame * sizes[FRAME_BYTES]
+        if winner(memory, place, first_output) != winner(memory, place + sizes[GOLDEN], first_output):
+            effects[frame] = MOVED
+        if kept < len(kept_index):
+            kept_index[kept, 0], kept_index[kept, 1] = number, frame
+            start = 0
+            for i in range(len(places)):
+                origin = places[i, 1] + frame * sizes[FRAME_BYTES]
+                kept_bytes[kept, start : start + places[i, 2]] = memory[0][origin : origin + places[i, 2]]
+                start += places[i, 2]
+            kept += 1
+    return kept
+
+
+@kernel
+def winner(memory: Any, place: int, kind: Any) -> int:
+    """Give the first index of the largest value; a NaN never wins.
+
+    ``kind`` is (number of values; 0: float32, 1: int8, 2: uint8, 3: int32).
+    """
+    best = 0
+    largest = value_at(memory, place, kind[1], 0)
+    for i in range(1, kind[0]):
+        value = value_at(memory, place, kind[1], i)
+        if value > largest or (np.isnan(largest) and not np.isnan(value)):
+            best, largest = i, value
+    return best
+
+
+@kernel
+def value_at(memory: Any, place: int, kind: int, index: int) -> Any:
+    """Give one value of an output as float64."""
+    u8, i32, f32 = memory
+    if kind == 0:
+        return np.float64(f32[place // 4 + index])
+    if kind == 3:
+        return np.float64(i32[place // 4 + index])
+    byte = np.int64(u8[place + index])
+    return np.float64(byte if kind == 2 else (byte ^ 128) - 128)
+
+
+def warm() -> None:
+    """Compile or load every kernel of the incremental engine."""
+    u8 = np.zeros(64, np.uint8)
+    memory = (u8, u8.view(np.int32), u8.view(np.float32))
+    table = np.zeros((0, 8), np.int64)
+    plan = (np.zeros((0, 32), np.int64), table, table, np.zeros(13, np.int64))
+    none = np.zeros(0, np.int32)
+    state = (np.zeros(0, np.bool_), none, np.zeros(0, np.int64), none)
+    work = (np.zeros(32, np.int64), np.zeros(4, np.int64))
+    outputs = (
+        np.zeros((0, 3), np.int64),
+        np.zeros(2, np.int64),
+        np.zeros((0, 2), np.int64),
+        np.zeros((0, 0), np.uint8),
+    )
+    run_faults(memory, plan, state, work, np.zeros((0, 6), np.int64), outputs, np.zeros((0, 1), np.uint8))

@@ -1,0 +1,155 @@
+"""What single flipped bits do to the outputs of a model: the question, the answer, and the slow way to it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import IntEnum
+
+import numpy as np
+from numpy.typing import NDArray
+
+from node.arena import Arena
+from node.errors import PayloadCrash
+from node.kernels.inference.incremental import tables
+from node.layout import layout_of
+from node.model.engine import Engine
+from node.model.image import Image
+from node.protection import Protection
+
+Sample = Mapping[str, NDArray[np.generic]]
+
+
+class Effect(IntEnum):
+    """What a fault does to the output of one input."""
+
+    SAME = tables.SAME
+    """Every byte is golden."""
+    WRONG = tables.WRONG
+    """Bytes differ, the winner does not."""
+    MOVED = tables.MOVED
+    """The largest value of the first output is another one."""
+    CRASHED = 3
+    """No output: a step no longer describes a computation."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Faults:
+    """Single flipped bits of one region.
+
+    Parameters
+    ----------
+    region : str
+        ``weights``, ``activations`` or ``steps``.
+    bits : ndarray of int64, [faults]
+        Counted from the start of the region.
+    steps : ndarray of int64, [faults]
+        Just before which step each bit flips.
+    """
+
+    region: str
+    bits: NDArray[np.int64]
+    steps: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.bits)
+
+    @classmethod
+    def at_start(cls, region: str, bits: NDArray[np.int64]) -> Faults:
+        """Give faults that are there before the first step."""
+        return cls(region=region, bits=bits, steps=np.zeros(len(bits), np.int64))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Effects:
+    """What faults do to outputs.
+
+    Parameters
+    ----------
+    codes : ndarray of uint8, [faults, inputs]
+        An :class:`Effect` each.
+    index : ndarray of int64, [kept, 2]
+        Fault and input of each output that differs, where outputs were asked for.
+    outputs : ndarray of uint8, [kept, bytes]
+        Those outputs, all tensors of the model one after the other.
+    """
+
+    codes: NDArray[np.uint8]
+    index: NDArray[np.int64]
+    outputs: NDArray[np.uint8]
+
+
+def engine_of(image: Image) -> tuple[Engine, Arena]:
+    """Give an engine on an arena of its own, loaded and without protection."""
+    arena = Arena(layout_of(image, Protection()))
+    arena.view("weights")[:] = np.frombuffer(image.weights, np.uint8)
+    arena.view("steps")[:] = np.ascontiguousarray(image.steps).view(np.uint8).reshape(-1)
+    return Engine(image, arena), arena
+
+
+class WholeRuns:
+    """Effects of faults by computing every step that follows: for any image, any region, and to check shortcuts.
+
+    Parameters
+    ----------
+    image : Image
+        Compiled model.
+    samples : sequence of mapping
+        Inputs, as :meth:`node.model.engine.Engine.write_input` takes them.
+    """
+
+    def __init__(self, image: Image, samples: Sequence[Sample]) -> None:
+        self.image = image
+        self.n_inputs = len(samples)
+        self._engine, self._arena = engine_of(image)
+        self._pristine = self._arena.u8.copy()
+        self._samples = samples
+        self._golden = [self._output(number, None) or b"" for number in range(len(samples))]
+
+    def golden_output(self, number: int) -> bytes:
+        """Give the undisturbed output of an input, all tensors of the model one after the other."""
+        return self._golden[number]
+
+    def effects(self, faults: Faults, *, keep_outputs: bool = False) -> Effects:
+        """Give the effect of each fault on each input; see :class:`node.model.incremental.IncrementalEngine`."""
+        codes = np.zeros((len(faults), self.n_inputs), np.uint8)
+        index: list[tuple[int, int]] = []
+        outputs: list[bytes] = []
+        for fault, (bit, step) in enumerate(zip(faults.bits, faults.steps, strict=True)):
+            for number in range(self.n_inputs):
+                output = self._output(number, (faults.region, int(bit), int(step)))
+                codes[fault, number] = self._effect(number, output)
+                if keep_outputs and output is not None and codes[fault, number] != Effect.SAME:
+                    index.append((fault, number))
+                    outputs.append(output)
+        kept = np.frombuffer(b"".join(outputs), np.uint8).reshape(len(outputs), len(self._golden[0]))
+        return Effects(codes=codes, index=np.array(index, np.int64).reshape(-1, 2), outputs=kept)
+
+    def _output(self, number: int, fault: tuple[str, int, int] | None) -> bytes | None:
+        """Give the output of an input under a fault, None for a crash."""
+        np.copyto(self._arena.u8, self._pristine)
+        for spec in self.image.inputs:
+            self._engine.write_input(spec.name, self._samples[number][spec.name])
+        try:
+            first = 0
+            if fault is not None:
+                region, bit, first = fault
+                self._engine.run_steps(0, first)
+                self._arena.flip(region, bit)
+            self._engine.run_steps(first, self._engine.n_steps)
+        except PayloadCrash:
+            return None
+        return self._engine.output_bytes()
+
+    def _effect(self, number: int, output: bytes | None) -> Effect:
+        if output is None:
+            return Effect.CRASHED
+        if output == self._golden[number]:
+            return Effect.SAME
+        return Effect.WRONG if self._winner(output) == self._winner(self._golden[number]) else Effect.MOVED
+
+    def _winner(self, output: bytes) -> int:
+        first = self.image.outputs[0]
+        values = np.frombuffer(output[: first.size_bytes], first.dtype).astype(np.float64)
+        largest = np.where(np.isnan(values), -np.inf, np.nan_to_num(values))
+        return int(np.argmax(largest))

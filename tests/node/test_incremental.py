@@ -1,0 +1,169 @@
+"""The incremental engine gives the bytes of whole runs, whatever the network, the fault and the input."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from firmware_bridge.errors import DataError
+from hil.compiler import compile_model
+from hil.workloads import digits
+from node.model.effects import Effect, Effects, Faults, WholeRuns
+from node.model.frames import NotIncremental
+from node.model.image import Image
+from node.model.incremental import IncrementalEngine, engine_for
+from node.model.steps import Opcode
+from tests.proof import count
+from tests.random_networks import Network
+
+
+def faults_on(image: Image, region: str, number: int, rng: np.random.Generator) -> Faults:
+    """Bits anywhere in a region, at any moment; of weights mostly at the start, of floats often in the exponent."""
+    size = 8 * {"weights": len(image.weights), "activations": image.activation_bytes}[region]
+    bits = rng.integers(0, size, number)
+    exponents = rng.random(number) < 0.3
+    bits[exponents] = bits[exponents] // 32 * 32 + rng.integers(23, 32, exponents.sum())
+    steps = rng.integers(0, len(image.steps) + 1, number)
+    if region == "weights":
+        steps[rng.random(number) < 0.8] = 0
+    return Faults(region=region, bits=bits, steps=steps)
+
+
+def outputs_of(effects: Effects, golden: list[bytes]) -> list[list[bytes]]:
+    outputs = [list(golden) for _ in range(len(effects.codes))]
+    for (fault, number), output in zip(effects.index, effects.outputs, strict=True):
+        outputs[fault][number] = output.tobytes()
+    return outputs
+
+
+def check_equal(image: Image, samples: list, faults: Faults, chunk: int | None) -> Effects:
+    whole = WholeRuns(image, samples)
+    engine = IncrementalEngine(image, samples, chunk)
+    golden = [whole.golden_output(number) for number in range(len(samples))]
+    assert [engine.golden_output(number) for number in range(len(samples))] == golden
+    want = whole.effects(faults, keep_outputs=True)
+    got = engine.effects(faults, keep_outputs=True)
+    np.testing.assert_array_equal(got.codes, want.codes)
+    assert outputs_of(got, golden) == outputs_of(want, golden)
+    np.testing.assert_array_equal(engine.effects(faults).codes, want.codes)
+    return got
+
+
+@pytest.mark.proof
+@given(
+    seed=st.integers(0, 2**31), quantised=st.booleans(), region=st.sampled_from(["weights", "activations"]),
+    largest=st.sampled_from([1.0, 1e30]), chunk=st.sampled_from([None, 1, 2]),
+)  # fmt: skip
+@settings(max_examples=count(25, 2000), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_random_networks_faults_and_inputs(
+    seed: int, quantised: bool, region: str, largest: float, chunk: int | None, tmp_path: Path
+) -> None:
+    network = Network(seed, quantised=quantised)
+    image = network.image(tmp_path)
+    samples = network.inputs(3, largest)
+    try:
+        check_equal(image, samples, faults_on(image, region, 80, network.rng), chunk)
+    except NotIncremental as refused:
+        assert "NaN" in str(refused)
+
+
+def test_random_networks_have_every_operator(tmp_path: Path) -> None:
+    found = set()
+    for seed in range(40):
+        found |= {Opcode(int(row[0])) for row in Network(seed, quantised=seed % 2 == 0).image(tmp_path).steps}
+    assert found == {Opcode(number) for number in range(1, 17)}
+
+
+@pytest.fixture(scope="module", params=["int8", "f32"])
+def digits_case(request: pytest.FixtureRequest) -> tuple[Image, list]:
+    workload = digits(request.param)
+    pictures = np.load(workload.inputs_path)["image"][:3]
+    return compile_model(workload.model_path), [{"image": picture.reshape(1, 1, 8, 8)} for picture in pictures]
+
+
+@pytest.mark.parametrize("region", ["weights", "activations"])
+def test_digits(digits_case: tuple[Image, list], region: str) -> None:
+    image, samples = digits_case
+    got = check_equal(image, samples, faults_on(image, region, 200, np.random.default_rng(4)), 2)
+    assert {Effect.SAME, Effect.WRONG} <= set(got.codes.reshape(-1).tolist())
+
+
+def test_every_parameter_of_the_digits_is_live(digits_case: tuple[Image, list]) -> None:
+    image, samples = digits_case
+    engine = IncrementalEngine(image, samples)
+    for spec in image.tensors:
+        width = 8 * np.dtype(spec.dtype).itemsize
+        top = np.arange(8 * spec.offset + width - 2, 8 * spec.end, width)
+        assert engine.effects(Faults.at_start("weights", top)).codes.any(), spec.name
+
+
+def test_a_weight_struck_after_its_step_has_no_effect(digits_case: tuple[Image, list]) -> None:
+    image, samples = digits_case
+    spec = image.tensors[-1]
+    bits = np.arange(8 * spec.offset, 8 * spec.end)
+    engine = IncrementalEngine(image, samples)
+    late = Faults(region="weights", bits=bits, steps=np.full(len(bits), spec.step + 1))
+    assert not engine.effects(late).codes.any()
+    assert engine.effects(Faults.at_start("weights", bits)).codes.any()
+
+
+def test_effects_leave_nothing_behind(digits_case: tuple[Image, list]) -> None:
+    image, samples = digits_case
+    engine = IncrementalEngine(image, samples)
+    faults = faults_on(image, "weights", 300, np.random.default_rng(9))
+    first = engine.effects(faults)
+    engine.effects(faults_on(image, "activations", 300, np.random.default_rng(9)))
+    backwards = engine.effects(Faults(region="weights", bits=faults.bits[::-1], steps=faults.steps[::-1]))
+    np.testing.assert_array_equal(backwards.codes[::-1], first.codes)
+    state = engine._memory.state
+    assert not state[0].any()
+    assert not state[2].any()
+
+
+def test_what_is_asked_wrongly_is_refused(digits_case: tuple[Image, list]) -> None:
+    image, samples = digits_case
+    engine = IncrementalEngine(image, samples)
+    one = np.zeros(1, np.int64)
+    with pytest.raises(DataError, match="weights and activations"):
+        engine.effects(Faults.at_start("steps", one))
+    with pytest.raises(DataError, match="outside region 'weights'"):
+        engine.effects(Faults.at_start("weights", one + 8 * len(image.weights)))
+    with pytest.raises(DataError, match="outside 0 to"):
+        engine.effects(Faults(region="weights", bits=one, steps=one + 99))
+    with pytest.raises(DataError, match="at least one"):
+        IncrementalEngine(image, [])
+
+
+def test_a_golden_nan_asks_for_whole_runs(tmp_path: Path) -> None:
+    network = Network(1, quantised=False)
+    image = network.image(tmp_path)
+    sample = {"x": np.full(network.shape, np.nan, np.float32)}
+    with pytest.raises(NotIncremental, match="NaN"):
+        IncrementalEngine(image, [sample])
+    assert isinstance(engine_for(image, [sample], "weights"), WholeRuns)
+
+
+def test_struck_steps_are_run_as_a_whole_and_may_crash(digits_case: tuple[Image, list]) -> None:
+    image, samples = digits_case
+    engine = engine_for(image, samples, "steps")
+    assert isinstance(engine, WholeRuns)
+    opcode_bits = np.arange(12, 30)
+    effects = engine.effects(Faults.at_start("steps", opcode_bits), keep_outputs=True)
+    assert (effects.codes == Effect.CRASHED).all()
+    assert len(effects.outputs) == 0
+
+
+def test_an_unknown_operator_asks_for_whole_runs(digits_case: tuple[Image, list]) -> None:
+    image, samples = digits_case
+    assert isinstance(engine_for(image, samples, "weights"), IncrementalEngine)
+    steps = image.steps.copy()
+    steps[-1, 0] = 9999
+    strange = Image(
+        **{name: getattr(image, name) for name in image.__dataclass_fields__ if name != "digest"} | {"steps": steps}
+    )
+    with pytest.raises(NotIncremental, match="operator 9999"):
+        IncrementalEngine(strange, samples)
