@@ -28,6 +28,9 @@ class Actuator(Protocol):
     def worked(self, busy_s: float) -> float:
         """Take note of computing time between two operators; give the seconds paused."""
 
+    def owe(self, busy_s: float) -> float:
+        """Take note of computing time where no pause fits; give the seconds that it is short of, paused for later."""
+
     def close(self) -> None:
         """Give back what was changed."""
 
@@ -61,7 +64,7 @@ class PauseActuator:
 
     def worked(self, busy_s: float) -> float:
         """Pause once the pauses owed for the computing time are worth one; give the seconds paused."""
-        self._debt_s += busy_s * self._pause_per_work
+        self.owe(busy_s)
         if self._debt_s < MIN_PAUSE_S:
             return 0.0
         started = self._clock()
@@ -69,6 +72,12 @@ class PauseActuator:
         paused_s = self._clock() - started
         self._debt_s = max(self._debt_s - paused_s, -MAX_CREDIT_S)
         return paused_s
+
+    def owe(self, busy_s: float) -> float:
+        """Note the pause that the computing time asks for and give it, in seconds."""
+        owed_s = busy_s * self._pause_per_work
+        self._debt_s += owed_s
+        return owed_s
 
     def close(self) -> None:
         """Forget what is owed."""
@@ -110,6 +119,10 @@ class CpufreqActuator:
 
     def worked(self, busy_s: float) -> float:  # noqa: ARG002 - the clock itself is slower, nothing is owed
         """Give 0: the hardware is slow by itself."""
+        return 0.0
+
+    def owe(self, busy_s: float) -> float:  # noqa: ARG002 - as above
+        """Give 0: what was measured was slow already."""
         return 0.0
 
     def close(self) -> None:

@@ -83,6 +83,7 @@ class Computer:
         self.counters = Counters()
         self._interrupt = interrupt
         self._stuck: list[Fault] = []
+        self._inference_s = 0.0  # the last one's computing time
         self._resources = ExitStack()
         self.throttle = throttle or self._resources.enter_context(closing(Throttle()))
         self._load()
@@ -163,9 +164,9 @@ class Computer:
         """Run operators ``first`` to ``last - 1`` and give the nanoseconds that they computed, pauses left out.
 
         They go one by one where something happens between them: a cell that is stuck takes its value back from
-        each of them, and a throttled clock shows as a pause after each.
+        each of them, and a long inference at a throttled clock has its pauses there.
         """
-        if not (self._stuck or self.throttle.throttled):
+        if not (self._stuck or self.throttle.interleaves(self._inference_s)):
             return self._timed_steps(first, last)
         busy_ns = 0
         self.assert_stuck()
@@ -186,6 +187,7 @@ class Computer:
     def end_inference(self, busy_ns: int) -> None:
         """Count an inference that computed for so long, and idle as the protection's slowdown asks for."""
         self.counters.inferences += 1
+        self._inference_s = busy_ns / 1e9
         if self.protection.slowdown > 1.0:
             self.throttle.idle((self.protection.slowdown - 1.0) * busy_ns / 1e9)
 

@@ -64,9 +64,14 @@ class LockstepRun:
             for index, fault in self._faults.get(number, ()):
                 self._inject(index, fault)
             return Inference(delivery=Delivery.WITHHELD, output=b"")
+        throttle = self._computer.throttle
+        started_ns, waited_ns = time.perf_counter_ns(), throttle.waited_ns
         self._computer.write_inputs(self._sample(number))
-        self._compute(self._faults.get(number, ()))
-        return Inference(delivery=Delivery.DELIVERED, output=self._computer.engine.output_bytes())
+        busy_ns = self._compute(self._faults.get(number, ()))
+        output = self._computer.engine.output_bytes()
+        waited_ns = throttle.waited_ns - waited_ns
+        throttle.spent_ns(time.perf_counter_ns() - started_ns - busy_ns - waited_ns)
+        return Inference(delivery=Delivery.DELIVERED, output=output)
 
     def _check_inputs(self) -> None:
         """Refuse a run that names an input which is not loaded, before anything is done."""
@@ -77,7 +82,8 @@ class LockstepRun:
     def _sample(self, number: int) -> Mapping[str, NDArray[np.generic]]:
         return self._samples[self._run.inputs[number]]
 
-    def _compute(self, faults: Sequence[tuple[int, Fault]]) -> None:
+    def _compute(self, faults: Sequence[tuple[int, Fault]]) -> int:
+        """Run the operators, with each fault at its moment; give the nanoseconds that they computed."""
         computer = self._computer
         position = busy_ns = 0
         for step, group in groupby(faults, key=lambda entry: entry[1].step):
@@ -88,6 +94,7 @@ class LockstepRun:
         busy_ns += computer.run_steps(position, computer.engine.n_steps)
         self._busy_ns += busy_ns
         computer.end_inference(busy_ns)
+        return busy_ns
 
     def _inject(self, index: int, fault: Fault) -> None:
         self._readbacks[index] = self._computer.inject(fault)
@@ -101,12 +108,16 @@ class LockstepRun:
         if self._computer.scrubber.due(number):
             started_ns = time.perf_counter_ns()
             sound = self._correct()
-            self._protect_ns += time.perf_counter_ns() - started_ns
+            self._protect_ns += self._spent_ns(started_ns)
             if not sound:
                 self._recover(number)
         due = protection.checkpoint_period and number and number % protection.checkpoint_period == 0
         if due and not self._stopped:
             self._save(number)
+
+    def _spent_ns(self, started_ns: int) -> int:
+        """Give the time since then, as long as it is at the clock that is allowed."""
+        return self._computer.throttle.spent_ns(time.perf_counter_ns() - started_ns)
 
     def _correct(self) -> bool:
         report = self._computer.scrub()
@@ -117,19 +128,19 @@ class LockstepRun:
         """Save, after verifying: a checkpoint that preserves corruption would be worse than none."""
         started_ns = time.perf_counter_ns()
         sound = self._correct()
-        self._verify_ns += time.perf_counter_ns() - started_ns
+        self._verify_ns += self._spent_ns(started_ns)
         if not sound:
             self._recover(number)
             return
         started_ns = time.perf_counter_ns()
         self._computer.checkpoint(number)
-        self._save_ns += time.perf_counter_ns() - started_ns
+        self._save_ns += time.perf_counter_ns() - started_ns  # waits for the medium, whatever the clock
         self._saves += 1
 
     def _recover(self, number: int) -> None:
         started_ns = time.perf_counter_ns()
         frame = self._computer.recover()
-        self._restore_ns += time.perf_counter_ns() - started_ns
+        self._restore_ns += self._spent_ns(started_ns)
         if frame is None:
             self._stopped = True
             return

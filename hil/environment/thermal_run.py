@@ -83,7 +83,7 @@ class ThermalRow:
 
     Clock, flags, ambient, load (share of the allowed clock's cycles used) and rate are those *during* the slice;
     ``wall_s`` (the caller's time), ``plant_s`` (the plant's), ``temperature_c`` and ``board_c`` (the node's own
-    sensor, None where it has none) those at its end.
+    sensor, None where it has none) those at its end. ``inferences_per_s`` counts the node's own time.
     """
 
     wall_s: float
@@ -152,8 +152,9 @@ def run_thermal(
 
     Notes
     -----
-    Power follows the node's own times: gaps on the line between two requests do not cool the plant, so that a
-    slow line shows the same curve. A first request, not recorded, keeps the node's warm-up out of the first slice.
+    Power and throughput follow the node's own times: gaps on the line between two requests neither cool the plant
+    nor count as slowness, so that a slow line shows the same curves. A first request, not recorded, keeps the
+    node's warm-up out of the first slice.
     """
     if inputs < 1 or inferences_per_run < 1:
         raise ConfigError(f"thermal run: {inferences_per_run} inferences of {inputs} inputs: give 1 or more of each")
@@ -225,7 +226,7 @@ class _Loop:
             clock_ratio=before.clock_ratio,
             throttled=before.throttled,
             load=load,
-            inferences_per_s=_delivered(results) / dt_s,
+            inferences_per_s=_throughput(results),
             board_c=None if math.isnan(board_c) else board_c,
         )
 
@@ -243,8 +244,11 @@ def _mean_rate(rows: Sequence[ThermalRow]) -> float | None:
     return sum(row.inferences_per_s for row in rows) / len(rows) if rows else None
 
 
-def _delivered(results: Sequence[RunResult]) -> int:
-    return sum(each.delivery is Delivery.DELIVERED for result in results for each in result.inferences)
+def _throughput(results: Sequence[RunResult]) -> float:
+    """Give the inferences delivered per second of the node's own time."""
+    delivered = sum(each.delivery is Delivery.DELIVERED for result in results for each in result.inferences)
+    elapsed_s = sum(result.elapsed_us for result in results) / 1e6
+    return delivered / elapsed_s if elapsed_s else 0.0
 
 
 def _runs(inputs: int, inferences_per_run: int) -> Iterator[Run]:

@@ -150,9 +150,9 @@ def test_a_clock_that_is_slower_gives_the_same_curve_as_pauses(rows):
     assert summarise(others).lowest_clock_ratio == summarise(rows).lowest_clock_ratio
 
 
-def test_a_slow_line_costs_rate_and_no_heat(rows):
+def test_a_slow_line_changes_neither_rate_nor_heat(rows):
     slow = demo(line_s=5e-3)
-    assert slow[5].inferences_per_s < 0.3 * rows[5].inferences_per_s
+    assert slow[5].inferences_per_s == pytest.approx(rows[5].inferences_per_s, rel=1e-3)
     assert slow[5].load == pytest.approx(rows[5].load, abs=0.01)
     assert summarise(slow).throttled_at_s == pytest.approx(summarise(rows).throttled_at_s, abs=0.3)
 

@@ -44,6 +44,17 @@ def pauses(time: FakeTime, clock_ratio: float) -> PauseActuator:
     return actuator
 
 
+def test_what_is_owed_is_paused_at_the_next_operator():
+    time = FakeTime()
+    actuator = pauses(time, 0.4)
+    assert actuator.owe(0.010) == pytest.approx(0.015)
+    assert time.sleeps == []
+    time.work(actuator, 0.002)
+    assert time.sleeps == [pytest.approx(0.015 + 0.003)]
+    actuator.limit(1.0)
+    assert actuator.owe(0.010) == 0.0
+
+
 # ---- pauses ---------------------------------------------------------------------------------------------------
 
 

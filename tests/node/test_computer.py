@@ -9,6 +9,7 @@ import pytest
 
 from firmware_bridge.errors import DataError, FlightNodeError, Refused
 from firmware_bridge.messages import Fault, FaultKind, Readback
+from node.actuator import MIN_PAUSE_S
 from node.computer import Computer
 from node.errors import PayloadCrash, PayloadHang
 from node.protection import OnDetected, Protection
@@ -362,8 +363,28 @@ class ObservedThrottle(Throttle):
         self.idled_s.append(duration_s)
 
 
+class InterleavingThrottle(ObservedThrottle):
+    """One for which every inference is long."""
+
+    def interleaves(self, inference_s: float) -> bool:
+        del inference_s
+        return self.throttled
+
+
+def test_only_long_inferences_are_stretched_piece_by_piece() -> None:
+    throttle = Throttle()
+    long_s, short_s = 1.0, 1e-4
+    assert not throttle.interleaves(long_s)
+    throttle.set_temperature(83.0)  # half the clock: as long again is paused
+    assert throttle.interleaves(long_s)
+    assert not throttle.interleaves(short_s)
+    assert throttle.interleaves(2.1 * MIN_PAUSE_S)
+    assert not throttle.interleaves(1.9 * MIN_PAUSE_S)
+    throttle.close()
+
+
 def test_a_throttled_computer_gives_the_same_outputs_in_pieces() -> None:
-    throttle = ObservedThrottle()
+    throttle = InterleavingThrottle()
     with Computer(adder_image(), throttle=throttle) as computer:
         computer.infer(sample(1))
         assert len(throttle.worked_s) == 1
@@ -376,7 +397,7 @@ def test_a_throttled_computer_gives_the_same_outputs_in_pieces() -> None:
 
 
 def test_slowdown_idles_for_a_multiple_of_the_whole_computing_time() -> None:
-    throttle = ObservedThrottle()
+    throttle = InterleavingThrottle()
     throttle.set_temperature(84.0)  # the computing time then comes in pieces
     with Computer(adder_image(), protection=Protection(slowdown=3.0), throttle=throttle) as computer:
         computer.infer(sample(1))

@@ -13,6 +13,7 @@ from node.computer import Computer
 from node.errors import PayloadCrash
 from node.lockstep import LockstepRun
 from node.protection import OnDetected, Protection
+from node.throttle import Throttle
 from tests.adder_image import (
     N_STEPS,
     SAMPLES,
@@ -351,6 +352,35 @@ def test_a_throttled_run_delivers_the_same() -> None:
     assert hot.inferences == cool.inferences
     assert (cool.throttled & 0xF, hot.throttled & 0xF) == (0, 2)
     assert (hot.clock_mhz, hot.plant_c) == (750.0, 84.0)
+
+
+class SlowClock(Throttle):
+    """A throttle that calls every stretch of computing beside the operators one millisecond long."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.spent: list[int] = []
+
+    def spent_ns(self, computed_ns: int) -> int:
+        self.spent.append(computed_ns)
+        return 1_000_000
+
+
+def test_checks_and_recovery_take_as_long_as_the_allowed_clock_makes_them() -> None:
+    throttle = SlowClock()
+    with Computer(adder_image(), protection=SAVED, throttle=throttle) as computer:
+        run = Run(run_id=0, inputs=INPUTS, faults=(fault("weights", weight_bit(0), 2, 0),))
+        result = LockstepRun(computer, SAMPLES, run).execute()
+    throttle.close()
+    scrubs = sum(computer.scrubber.due(number) for number in range(len(INPUTS)))
+    verifications = result.saves  # each save that was made verified before
+    assert result.rollbacks == 1
+    assert result.protect_us == 1000 * scrubs
+    assert result.verify_us == 1000 * verifications
+    assert result.restore_us == 1000
+    # and what surrounds the operators of each inference is stretched too
+    assert len(throttle.spent) == scrubs + verifications + result.rollbacks + len(INPUTS)
+    assert all(computed_ns > 0 for computed_ns in throttle.spent)
 
 
 def test_padding_is_struck_and_read_by_nobody() -> None:
