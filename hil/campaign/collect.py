@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 import msgspec
@@ -15,9 +16,10 @@ from hil.campaign.experiment import Experiment
 from hil.campaign.heat import run_heat
 from hil.campaign.plan import Plan
 from hil.campaign.progress import ProgressEvent, ProgressSink
-from hil.campaign.record import HeatRow, Row, TrialRow
+from hil.campaign.record import HeatRow, Row, StopRow, TrialRow
 from hil.campaign.session import Session, link_row
-from hil.campaign.store import HEADER_FILE, Store, read_header, read_rows
+from hil.campaign.stopping import looks, widest_half_width
+from hil.campaign.store import HEADER_FILE, Store, read_header, read_rows, stopped_at
 from hil.campaign.target import open_session
 from hil.campaign.task import Task
 from hil.campaign.task_runner import TaskRunner
@@ -53,6 +55,8 @@ def run_campaign(campaign: CampaignFile, *, out: Path, options: RunOptions, prog
     experiment = Experiment.of(campaign)
     if not (out / HEADER_FILE).exists():  # the copy comes first: a directory with a header can be resumed
         write_bundle(campaign, out)
+    if options.shard and campaign.stop:
+        raise ConfigError("--shard: a run with [stop] decides in trial order and cannot be divided; leave one out")
     header = msgspec.structs.replace(experiment.header(), shard=options.shard)
     with Store(out, header) as store:
         collect(experiment, store, workers=options.workers, progress=progress)
@@ -71,23 +75,44 @@ def plan_campaign(campaign: CampaignFile, options: RunOptions) -> Plan:
 
 def collect(experiment: Experiment, store: Store, *, workers: int, progress: ProgressSink) -> None:
     """Measure every trial that the store does not hold yet."""
-    missing = missing_trials(experiment, store)
     heat = None if _holds_heat(store) else experiment.campaign.heat
-    if workers > 1 and any(missing.values()):
-        collect_with_workers(experiment, missing, store, workers=workers, progress=progress)
-        missing = {}
-    if not any(missing.values()) and heat is None:
+    stages = _stages(experiment, store)
+    if workers > 1:
+        for missing in stages:
+            collect_with_workers(experiment, missing, store, workers=workers, progress=progress)
+    first = next(stages, None)
+    if first is None and heat is None:
         return
     with open_session(experiment.campaign.campaign.target, progress) as session:
         session.prepare(experiment.workload.image.to_bytes(), experiment.workload.inputs_file())
         deadline_ms = 0
-        for task in experiment.tasks:
-            if trials := missing.get(task.name, ()):
-                runner = _run_task(session, task, experiment, trials, (store.append, progress))
-                deadline_ms = max(deadline_ms, runner.deadline_ms)
+        for missing in chain([first] if first else [], stages):
+            for task in experiment.tasks:
+                if trials := missing[task.name]:
+                    runner = _run_task(session, task, experiment, trials, (store.append, progress))
+                    deadline_ms = max(deadline_ms, runner.deadline_ms)
         if heat is not None:
             run_heat(session, experiment, heat.schedule(), store, progress)
         store.append(link_row(session, deadline_ms))
+
+
+def _stages(experiment: Experiment, store: Store) -> Iterator[dict[str, tuple[int, ...]]]:
+    """Give the trials that are missing up to each look, until enough was seen; who takes them runs them.
+
+    What is decided follows from the rows alone: a run that was resumed stops where any other one does.
+    """
+    header = store.header
+    for end in looks(header):
+        missing = missing_trials(experiment, store, end)
+        if any(missing.values()):
+            yield missing
+        if header.stop_half_width is None or end == header.trials:
+            continue
+        half_width = widest_half_width(header, store.rows(), end)
+        if half_width <= header.stop_half_width:
+            if stopped_at(store.rows()) is None:
+                store.append(StopRow(trials=end, half_width=half_width))
+            return
 
 
 def _run_task(
@@ -116,21 +141,22 @@ def _run_task(
     return runner
 
 
-def missing_trials(experiment: Experiment, store: Store) -> dict[str, tuple[int, ...]]:
-    """Give the trials of every protection that have no row yet, in order."""
+def missing_trials(experiment: Experiment, store: Store, end: int) -> dict[str, tuple[int, ...]]:
+    """Give the trials of every protection before number ``end`` that have no row yet, in order."""
     held: dict[str, set[int]] = {task.name: set() for task in experiment.tasks}
     for row in store.rows():
         if isinstance(row, TrialRow):
             held[row.protection].add(row.trial)
     number, shards = store.header.shard or (1, 1)
-    wanted = range(number - 1, experiment.trials, shards)
+    wanted = range(number - 1, end, shards)
     return {name: tuple(trial for trial in wanted if trial not in trials) for name, trials in held.items()}
 
 
 def missing_trials_of(directory: Path) -> int:
     """Give how many trials a results directory has no row of yet."""
     header = read_header(directory)
-    wanted = {task.name: header.trials for task in header.tasks}
+    trials = stopped_at(read_rows(directory)) or header.trials
+    wanted = {task.name: trials for task in header.tasks}
     done = {(row.protection, row.trial) for row in read_rows(directory) if isinstance(row, TrialRow)}
     return sum(wanted.values()) - sum(trial < wanted.get(name, 0) for name, trial in done)
 

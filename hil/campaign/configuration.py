@@ -90,6 +90,17 @@ class RateSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     inference_s: float | None = None
 
 
+class StopSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """``[stop]``: end early, once the failure interval of every protection is narrow enough.
+
+    ``half_width`` is in failures per strike on the shared cells. It is asked after ``least_trials`` and then each time
+    after a quarter more; all intervals hold together and at all of these looks.
+    """
+
+    half_width: float
+    least_trials: Annotated[int, msgspec.Meta(ge=10, le=2**31 - 1)] = 100
+
+
 class HeatSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """``[heat]``: after the trials the node is kept busy while a plant warms and cools around it.
 
@@ -124,6 +135,8 @@ class CampaignFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         In the order none, the listed ones, null, oracle, restore; controls that the file left out are added.
     heat : HeatSection or None
         The thermal run that follows the trials, if any.
+    stop : StopSection or None
+        When fewer trials are enough.
     """
 
     directory: Path
@@ -134,6 +147,7 @@ class CampaignFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     rate: RateSection | None
     protections: tuple[ProtectionEntry, ...]
     heat: HeatSection | None = None
+    stop: StopSection | None = None
 
     @property
     def model_path(self) -> Path:
@@ -177,6 +191,7 @@ class CampaignFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
                 "custom": self.strikes.custom,
             },
             "rate": msgspec.structs.asdict(self.rate) if self.rate else None,
+            "stop": msgspec.structs.asdict(self.stop) if self.stop else None,
             "heat": msgspec.structs.asdict(self.heat) if self.heat else None,
             "protection": [entry.to_table() for entry in self.protections],
         }
@@ -200,7 +215,7 @@ def load_campaign(path: Path) -> CampaignFile:
 
 def read_campaign(document: Table, path: Path) -> CampaignFile:
     """Give the campaign that ``document``, the tables of the file ``path``, describes."""
-    check_keys(document, ["campaign", "workload", "strikes", "rate", "heat", "protection"], str(path))
+    check_keys(document, ["campaign", "workload", "strikes", "rate", "stop", "heat", "protection"], str(path))
     for key in ("campaign", "workload"):
         if key not in document:
             raise ConfigError(f"{path}: [{key}] is missing; add it, or {MISSING_HINT}")
@@ -218,6 +233,7 @@ def read_campaign(document: Table, path: Path) -> CampaignFile:
         rate=_rate(document.get("rate"), f"{path}: [rate]"),
         protections=_protections(document.get("protection", []), f"{path}: [[protection]]"),
         heat=_heat(document.get("heat"), f"{path}: [heat]"),
+        stop=_stop(document.get("stop"), f"{path}: [stop]"),
     )
     _check_demand(result.rate, result.protections, f"{path}: [rate]")
     _check_workload(result, f"{path}: [workload]")
@@ -266,6 +282,15 @@ def _check_demand(rate: RateSection | None, protections: tuple[ProtectionEntry, 
                 f"{where}: demand_per_day = {rate.demand_per_day:g} keeps {entry.name!r} busy for {work_s:.0f} s "
                 f"of the {DAY_S:.0f} s of a day; lower demand_per_day, inference_s or that slowdown"
             )
+
+
+def _stop(table: Any, where: str) -> StopSection | None:
+    if table is None:
+        return None
+    stop = typed_table(table, StopSection, where)
+    if not 0.0 < stop.half_width < 1.0:
+        raise ConfigError(f"{where}: half_width = {stop.half_width}: give failures per strike between 0 and 1")
+    return stop
 
 
 def _heat(table: Any, where: str) -> HeatSection | None:

@@ -11,19 +11,19 @@ from hil.campaign.bundle import load_bundle
 from hil.campaign.collect import RunOptions, missing_trials_of, run_campaign
 from hil.campaign.configuration import CampaignFile
 from hil.campaign.progress import ProgressSink
-from hil.campaign.store import CONFIRMATION_FOLDER
+from hil.campaign.store import CONFIRMATION_FOLDER, read_header, read_rows, stopped_at
 from hil.strikes import Stream
 
 
-def confirmation_of(campaign: CampaignFile) -> CampaignFile:
-    """Give the campaign that confirms another: all the same but for its seed, and without the run of heat.
+def confirmation_of(campaign: CampaignFile, trials: int) -> CampaignFile:
+    """Give the campaign that confirms another: as many trials as were done, another seed, no rule to stop, no heat.
 
     The seed follows from the first one, so that nobody can draw seeds until one pleases; it is recorded like any
     other. Strikes of different seeds are independent.
     """
     seed = Stream("confirmation", campaign.campaign.seed).below(1 << 63)
-    section = msgspec.structs.replace(campaign.campaign, seed=seed)
-    return msgspec.structs.replace(campaign, campaign=section, heat=None)
+    section = msgspec.structs.replace(campaign.campaign, seed=seed, trials=trials)
+    return msgspec.structs.replace(campaign, campaign=section, heat=None, stop=None)
 
 
 def confirm_campaign(directory: Path, *, workers: int = 1, progress: ProgressSink) -> None:
@@ -37,6 +37,7 @@ def confirm_campaign(directory: Path, *, workers: int = 1, progress: ProgressSin
     missing = missing_trials_of(directory)
     if missing:
         raise ConfigError(f"{directory}: {missing} trials are missing; finish them first: `hil resume {directory}`")
-    campaign = confirmation_of(load_bundle(directory))
+    trials = stopped_at(read_rows(directory)) or read_header(directory).trials
+    campaign = confirmation_of(load_bundle(directory), trials)
     options = RunOptions(workers=workers)
     run_campaign(campaign, out=directory / CONFIRMATION_FOLDER, options=options, progress=progress)

@@ -61,6 +61,7 @@ class Experiment:
     def header(self) -> Header:
         """Give what stands at the head of the results."""
         settings, image, rate = self.campaign.campaign, self.workload.image, self.campaign.rate
+        stop = self.campaign.stop
         return Header(
             schema=SCHEMA_VERSION,
             name=settings.name,
@@ -84,6 +85,8 @@ class Experiment:
             versions=versions(),
             tasks=tuple(_task_record(task) for task in self.tasks),
             demand_per_day=None if rate is None else rate.demand_per_day,
+            stop_half_width=None if stop is None else stop.half_width,
+            stop_least_trials=0 if stop is None else stop.least_trials,
             inference_s=None if rate is None else rate.inference_s,
         )
 

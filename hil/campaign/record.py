@@ -37,6 +37,11 @@ class TaskRecord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     mean_strikes: float
     regions: tuple[RegionRecord, ...]
 
+    @property
+    def is_ranked(self) -> bool:
+        """True for what stands for election: no control but ``none``, and not held at a temperature."""
+        return self.control in ("", "none") and self.temperature_c is None
+
 
 class TensorRecord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One tensor of the weights region: where it lies and which step (layer) reads it."""
@@ -54,7 +59,8 @@ class Header(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     ``rate_per_bit_day`` is the user's (low, best, high) triple, or None: then results stay per million strikes.
     ``demand_per_day`` is the number of inferences asked for in a day and ``inference_s`` what one takes on the flight
     computer at full speed; None where the computer works, and is exposed, all day. ``shard`` is (number, of how
-    many) where this directory holds a part of the trials, None where it holds all.
+    many) where this directory holds a part of the trials, None where it holds all. ``stop_half_width`` is the half
+    width of the widest failure interval at which the run stops, from ``stop_least_trials`` on; None: it does not.
     """
 
     schema: int
@@ -81,6 +87,8 @@ class Header(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     demand_per_day: float | None = None
     inference_s: float | None = None
     shard: tuple[int, int] | None = None
+    stop_half_width: float | None = None
+    stop_least_trials: int = 0
 
 
 class FaultRecord(msgspec.Struct, frozen=True, array_like=True):
@@ -184,6 +192,13 @@ class HeatRow(msgspec.Struct, frozen=True, kw_only=True, tag="heat", forbid_unkn
     acceleration: float
 
 
+class StopRow(msgspec.Struct, frozen=True, kw_only=True, tag="stop", forbid_unknown_fields=True):
+    """The run had seen enough: after so many trials of each protection the widest interval was narrow enough."""
+
+    trials: int
+    half_width: float
+
+
 class LinkRow(msgspec.Struct, frozen=True, kw_only=True, tag="link", forbid_unknown_fields=True):
     """Counters of the serial link at the end of a session, and what was measured about the node."""
 
@@ -193,4 +208,4 @@ class LinkRow(msgspec.Struct, frozen=True, kw_only=True, tag="link", forbid_unkn
     counters: dict[str, int]
 
 
-Row = TrialRow | AttemptRow | HeatRow | LinkRow
+Row = TrialRow | AttemptRow | HeatRow | StopRow | LinkRow

@@ -13,14 +13,14 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Self
 
 import msgspec
 
 from firmware_bridge.errors import ConfigError, DataError, Interrupted
-from hil.campaign.record import SCHEMA_VERSION, Header, Row
+from hil.campaign.record import SCHEMA_VERSION, Header, Row, StopRow
 
 HEADER_FILE = "record.json"
 ROWS_FILE = "rows.jsonl"
@@ -70,6 +70,11 @@ def read_rows(directory: Path) -> Iterator[Row]:
                 yield _decode_row(line)
             except msgspec.MsgspecError as error:
                 raise DataError(f"{path}, line {number}: not a row: {error}") from None
+
+
+def stopped_at(rows: Iterable[Row]) -> int | None:
+    """Give after how many trials of each protection a run had seen enough; None where it did not stop early."""
+    return next((row.trials for row in rows if isinstance(row, StopRow)), None)
 
 
 class Store:

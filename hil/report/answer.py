@@ -87,7 +87,17 @@ def _remarks(summary: Summary) -> tuple[str, ...]:
         remarks.append(f"Without protection: {per_million} failures per million strikes.")
     remarks.append(confirmation_text(summary))
     together = f"; for the ranking, 95 % of all {len(_rivals(summary))} together"
-    remarks.append(f"Intervals are exact (Clopper-Pearson, 95 % each{together}).")
+    if summary.header.stop_half_width is None:
+        remarks.append(f"Intervals are exact (Clopper-Pearson, 95 % each{together}).")
+    else:
+        end = (
+            "was not met"
+            if summary.stopped_at is None
+            else f"ended the run after {count_text(summary.stopped_at)} trials"
+        )
+        width = f"{significant(1e6 * summary.header.stop_half_width)} failures per million strikes"
+        remarks.append(f"The rule to stop once no interval is wider than {width} to each side {end}.")
+        remarks.append(f"Intervals hold at every look (confidence sequences, 95 % each{together}).")
     remarks.append("One fault model was tried; `hil sensitivity` tries others.")
     return tuple(remarks)
 
@@ -116,7 +126,7 @@ def _warnings(summary: Summary) -> tuple[str, ...]:
     warnings = []
     if not summary.complete:
         done = sum(task.trials for task in summary.tasks)
-        asked = summary.header.trials * len(summary.tasks)
+        asked = summary.trials * len(summary.tasks)
         warnings.append(f"The run is not complete: {count_text(done)} of {count_text(asked)} trials are done.")
     for kind in ("null", "restore"):
         control = summary.control(kind)

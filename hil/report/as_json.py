@@ -35,6 +35,7 @@ def to_json(summary: Summary) -> Json:
         "tasks": [_task(task) for task in summary.tasks],
         "noise_floor": summary.noise_floor,
         "trials": header.trials,
+        "stopped_at": summary.stopped_at,
         "inferences": header.inferences,
         "seed": header.seed,
         "versions": dict(sorted(header.versions.items())),

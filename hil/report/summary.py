@@ -9,7 +9,7 @@ from typing import NamedTuple
 from firmware_bridge.errors import DataError
 from hil.campaign.outcome import Outcome
 from hil.campaign.record import DAY_S, AttemptRow, Header, HeatRow, LinkRow, TaskRecord, TrialRow
-from hil.campaign.store import confirmation_folder, read_header, read_rows
+from hil.campaign.store import confirmation_folder, read_header, read_rows, stopped_at
 from hil.report.costs import Costs, CostTally
 from hil.report.vulnerability import MapRow, VulnerabilityMap
 from hil.stats.counts import OutcomeCounts, OutcomeStrata, PairedCounts
@@ -99,7 +99,8 @@ class TaskSummary:
 class Summary:
     """Everything the report shows; see :func:`summarise`.
 
-    ``confirmation`` is the summary of the same campaign on fresh strikes, where that was run.
+    ``confirmation`` is the summary of the same campaign on fresh strikes, where that was run. ``stopped_at`` is the
+    number of trials after which enough had been seen, None where no rule ended the run.
     """
 
     header: Header
@@ -108,6 +109,12 @@ class Summary:
     heat: tuple[HeatRow, ...]
     links: tuple[LinkRow, ...]
     confirmation: Summary | None = None
+    stopped_at: int | None = None
+
+    @property
+    def trials(self) -> int:
+        """Trials that each protection should have: all, or as many as were enough."""
+        return self.stopped_at or self.header.trials
 
     @property
     def noise_floor(self) -> float | None:
@@ -118,7 +125,7 @@ class Summary:
     @property
     def complete(self) -> bool:
         """True when every task has all its trials."""
-        return all(task.trials >= self.header.trials for task in self.tasks)
+        return all(task.trials >= self.trials for task in self.tasks)
 
     def control(self, kind: str) -> TaskSummary | None:
         """Give the first task that is this control, None where there is none."""
@@ -143,12 +150,14 @@ def summarise(directory: Path) -> Summary:
     attempts: list[AttemptRow] = []
     heat: list[HeatRow] = []
     links: list[LinkRow] = []
+    stopped = stopped_at(read_rows(directory))
+    trials = stopped or header.trials
     for row in read_rows(directory):
         match row:
             case TrialRow():
                 if row.protection not in tallies:
                     raise DataError(f"{directory}: a row names protection {row.protection!r}, which this run has not")
-                if 0 <= row.trial < header.trials:
+                if 0 <= row.trial < trials:
                     tallies[row.protection].add(row)
             case AttemptRow():
                 attempts.append(row)
@@ -157,13 +166,14 @@ def summarise(directory: Path) -> Summary:
             case LinkRow():
                 links.append(row)
     baseline = next((tally for tally in tallies.values() if tally.record.control == "none"), None)
-    ranked = sum(is_ranked(record) for record in header.tasks)
+    ranked = sum(record.is_ranked for record in header.tasks)
     return Summary(
         header=header,
         tasks=tuple(tally.summary(baseline, ranked) for tally in tallies.values()),
         attempts=tuple(attempts),
         heat=tuple(heat),
         links=tuple(links),
+        stopped_at=stopped,
         confirmation=summarise(second) if (second := confirmation_folder(directory)) else None,
     )
 
@@ -179,11 +189,6 @@ def _estimates(strata: OutcomeStrata) -> dict[str, Estimate]:
     return {name: strata.estimate(*outcomes) for name, outcomes in EVENTS.items()}
 
 
-def is_ranked(record: TaskRecord) -> bool:
-    """Give whether a task stands for election: no control but ``none``, and not held at a temperature."""
-    return record.control in ("", "none") and record.temperature_c is None
-
-
 def exposed_share(header: Header) -> float:
     """Give the part of a day in which an unprotected computer is exposed: all of it without a stated demand."""
     if header.demand_per_day is None or header.inference_s is None:
@@ -197,6 +202,7 @@ class _Tally:
     def __init__(self, header: Header, record: TaskRecord) -> None:
         self.record = record
         self._rate = header.rate_per_bit_day
+        self._sequential = header.stop_half_width is not None
         self._exposed_share = exposed_share(header)
         self._trials: dict[int, _Trial] = {}
         self._added: list[str] = []
@@ -220,7 +226,7 @@ class _Tally:
         strata = self._strata()
         estimates = _estimates(strata) if self._trials else {}
         together = None
-        if self._trials and is_ranked(self.record):
+        if self._trials and self.record.is_ranked:
             together = strata.estimate(*EVENTS["failure"], confidence=each_confidence(ranked))
         struck = [region for region in self.record.regions if region.struck]
         shared_bits = 8 * sum(region.size_bytes for region in struck if not region.own)
@@ -248,6 +254,7 @@ class _Tally:
             shared=OutcomeCounts.of(trial.shared.value for trial in self._trials.values()),
             added=OutcomeCounts.of(self._added),
             added_per_shared=max(0.0, self.record.mean_strikes - 1.0),
+            sequential=self._sequential,
         )
 
     def _per_day(self, failure: Estimate | None, shared_bits: int) -> Estimate | None:
@@ -266,7 +273,7 @@ class _Tally:
             for number, trial in self._trials.items()
             if (other := baseline._trials.get(number))
         ]
-        return PairedCounts.of(pairs) if pairs else None
+        return PairedCounts.of(pairs, sequential=self._sequential) if pairs else None
 
 
 class _Trial(NamedTuple):

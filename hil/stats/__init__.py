@@ -13,6 +13,7 @@ from hil.stats.intervals import (
     wilson,
     zero_event_upper_bound,
 )
+from hil.stats.sequence import anytime, anytime_p_value
 from hil.stats.strata import Stratum, events_per_shared_strike
 
 __all__ = [
@@ -22,6 +23,8 @@ __all__ = [
     "OutcomeStrata",
     "PairedCounts",
     "Stratum",
+    "anytime",
+    "anytime_p_value",
     "clopper_pearson",
     "each_confidence",
     "events_per_shared_strike",

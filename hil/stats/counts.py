@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from firmware_bridge.errors import DataError
 from hil.stats.intervals import CONFIDENCE, Estimate, clopper_pearson, mcnemar_p_value, paired_difference
+from hil.stats.sequence import anytime, anytime_p_value
 from hil.stats.strata import Stratum, events_per_shared_strike
 
 
@@ -79,11 +80,14 @@ class OutcomeStrata:
         One outcome a strike.
     added_per_shared : float
         Expected added strikes per shared strike; known from sizes and times, not estimated.
+    sequential : bool
+        True where the counts decided when to stop: then limits must hold at every look.
     """
 
     shared: OutcomeCounts
     added: OutcomeCounts
     added_per_shared: float
+    sequential: bool = False
 
     def estimate(self, *outcomes: str, confidence: float = CONFIDENCE) -> Estimate:
         """Give the expected number of strikes with any of ``outcomes`` per strike on the shared cells.
@@ -97,7 +101,11 @@ class OutcomeStrata:
         0.25
         """
         return events_per_shared_strike(
-            self._stratum(self.shared, outcomes), self._stratum(self.added, outcomes), self.added_per_shared, confidence
+            self._stratum(self.shared, outcomes),
+            self._stratum(self.added, outcomes),
+            self.added_per_shared,
+            confidence,
+            anytime if self.sequential else clopper_pearson,
         )
 
     @staticmethod
@@ -110,6 +118,7 @@ class PairedCounts:
     """Two variants under the same strikes: how often an event befell both, one alone, or neither.
 
     Pair only what is paired: the strike on the shared cells. Strikes on a variant's own cells belong to it alone.
+    ``sequential`` is true where the counts decided when to stop: then interval and p-value hold at every look.
 
     Examples
     --------
@@ -122,13 +131,14 @@ class PairedCounts:
     only_first: int
     only_second: int
     neither: int
+    sequential: bool = False
 
     def __post_init__(self) -> None:
         if min(self.both, self.only_first, self.only_second, self.neither) < 0:
             raise DataError(f"paired counts: {self}: give 0 or more")
 
     @classmethod
-    def of(cls, pairs: Iterable[tuple[bool, bool]]) -> PairedCounts:
+    def of(cls, pairs: Iterable[tuple[bool, bool]], *, sequential: bool = False) -> PairedCounts:
         """Count pairs (event in the first variant, event in the second), one pair a trial."""
         table = Counter((bool(first), bool(second)) for first, second in pairs)
         return cls(
@@ -136,6 +146,7 @@ class PairedCounts:
             only_first=table[True, False],
             only_second=table[False, True],
             neither=table[False, False],
+            sequential=sequential,
         )
 
     def __add__(self, other: PairedCounts) -> PairedCounts:
@@ -144,6 +155,7 @@ class PairedCounts:
             only_first=self.only_first + other.only_first,
             only_second=self.only_second + other.only_second,
             neither=self.neither + other.neither,
+            sequential=self.sequential or other.sequential,
         )
 
     @property
@@ -153,8 +165,11 @@ class PairedCounts:
 
     def difference(self, confidence: float = CONFIDENCE) -> Estimate:
         """Give by how much the first variant's share of events exceeds the second's (see ``paired_difference``)."""
-        return paired_difference(self.only_first, self.only_second, self.trials, confidence)
+        limits = anytime if self.sequential else clopper_pearson
+        return paired_difference(self.only_first, self.only_second, self.trials, confidence, limits)
 
     def p_value(self) -> float:
-        """Give McNemar's exact two-sided p-value of "no difference"."""
+        """Give McNemar's exact two-sided p-value of "no difference", or one that holds at every look."""
+        if self.sequential:
+            return anytime_p_value(self.only_first, self.only_first + self.only_second)
         return mcnemar_p_value(self.only_first, self.only_second)

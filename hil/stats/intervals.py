@@ -7,6 +7,7 @@ for every true value. :func:`wilson` is narrower, covers its nominal share on av
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from statistics import NormalDist
 
@@ -59,13 +60,17 @@ def clopper_pearson(events: int, trials: int, confidence: float = CONFIDENCE) ->
     >>> estimate.low, round(estimate.high, 4)
     (0.0, 0.3085)
     """
-    _check_counts(events, trials, confidence)
+    check_counts(events, trials, confidence)
     if trials == 0:
         return Estimate(low=0.0, best=0.5, high=1.0)
     tail = 0.5 * (1.0 - confidence)
     low = beta_quantile(tail, events, trials - events + 1) if events else 0.0
     high = beta_quantile(1.0 - tail, events + 1, trials - events) if events < trials else 1.0
     return Estimate(low=low, best=events / trials, high=high)
+
+
+Limits = Callable[[int, int, float], Estimate]
+"""``limits(events, trials, confidence)``: what turns counts into a share with limits."""
 
 
 def zero_event_upper_bound(trials: int, confidence: float = CONFIDENCE) -> float:
@@ -78,7 +83,7 @@ def zero_event_upper_bound(trials: int, confidence: float = CONFIDENCE) -> float
     >>> round(zero_event_upper_bound(2995), 6)
     0.001
     """
-    _check_counts(0, trials, confidence)
+    check_counts(0, trials, confidence)
     return -math.expm1(math.log1p(-confidence) / trials) if trials else 1.0
 
 
@@ -88,7 +93,7 @@ def wilson(events: int, trials: int, confidence: float = CONFIDENCE) -> Estimate
     Wilson, J. Am. Stat. Assoc. 22:209, 1927. Not used for printed results: its coverage is nominal on average
     over true values, yet below for some (near 0 and 1 above all).
     """
-    _check_counts(events, trials, confidence)
+    check_counts(events, trials, confidence)
     if trials == 0:
         return Estimate(low=0.0, best=0.5, high=1.0)
     z = NormalDist().inv_cdf(0.5 + 0.5 * confidence)
@@ -112,11 +117,17 @@ def mcnemar_p_value(only_first: int, only_second: int) -> float:
     0.0625
     """
     discordant = only_first + only_second
-    _check_counts(min(only_first, only_second), discordant, CONFIDENCE)
+    check_counts(min(only_first, only_second), discordant, CONFIDENCE)
     return min(1.0, 2.0 * binomial_cdf(min(only_first, only_second), discordant, 0.5))
 
 
-def paired_difference(only_first: int, only_second: int, trials: int, confidence: float = CONFIDENCE) -> Estimate:
+def paired_difference(
+    only_first: int,
+    only_second: int,
+    trials: int,
+    confidence: float = CONFIDENCE,
+    limits: Limits = clopper_pearson,
+) -> Estimate:
     """Give by how much the share of events of the first variant exceeds the second's, on the same strikes.
 
     The difference is ``d * (2*t - 1)``: ``d`` is the share of discordant trials, ``t`` the share of the first
@@ -134,6 +145,8 @@ def paired_difference(only_first: int, only_second: int, trials: int, confidence
         All paired trials.
     confidence : float
         Least coverage.
+    limits : callable
+        What gives the two shares; with :func:`hil.stats.anytime` the difference may be looked at at any time.
 
     Examples
     --------
@@ -142,11 +155,11 @@ def paired_difference(only_first: int, only_second: int, trials: int, confidence
     (True, 0.04)
     """
     discordant = only_first + only_second
-    _check_counts(discordant, trials, confidence)
-    _check_counts(only_first, discordant, confidence)
+    check_counts(discordant, trials, confidence)
+    check_counts(only_first, discordant, confidence)
     each = 0.5 * (1.0 + confidence)
-    share = clopper_pearson(discordant, trials, each)
-    part = clopper_pearson(only_first, discordant, each)
+    share = limits(discordant, trials, each)
+    part = limits(only_first, discordant, each)
     low, high = 2.0 * part.low - 1.0, 2.0 * part.high - 1.0
     best = (only_first - only_second) / trials if trials else 0.0
     return Estimate(
@@ -204,7 +217,8 @@ def planned_half_width(trials: int, p: float, confidence: float = CONFIDENCE) ->
     return 0.5 * (estimate.high - estimate.low)
 
 
-def _check_counts(events: int, trials: int, confidence: float) -> None:
+def check_counts(events: int, trials: int, confidence: float) -> None:
+    """Raise DataError for counts or a confidence that cannot be."""
     if not 0 <= events <= trials:
         raise DataError(f"counts: {events} events in {trials} trials: give 0 <= events <= trials")
     if not 0.0 < confidence < 1.0:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from firmware_bridge.errors import DataError
-from hil.stats.intervals import CONFIDENCE, Estimate, clopper_pearson
+from hil.stats.intervals import CONFIDENCE, Estimate, Limits, clopper_pearson
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,7 +21,11 @@ class Stratum:
 
 
 def events_per_shared_strike(
-    shared: Stratum, added: Stratum, added_per_shared: float, confidence: float = CONFIDENCE
+    shared: Stratum,
+    added: Stratum,
+    added_per_shared: float,
+    confidence: float = CONFIDENCE,
+    limits: Limits = clopper_pearson,
 ) -> Estimate:
     """Give the expected number of events per strike on the shared cells, added strikes included.
 
@@ -36,11 +40,15 @@ def events_per_shared_strike(
         Strikes on added cells and in added time; there may be none, then nothing is known about them.
     added_per_shared : float
         Expected added strikes per shared strike; known from sizes and times, not estimated.
+    confidence : float
+        Least coverage.
+    limits : callable
+        What gives the share of each stratum; with :func:`hil.stats.anytime` the result may be looked at at any time.
 
     Returns
     -------
     Estimate
-        Where there are two strata, each one's Clopper-Pearson limits have half the error, and the limits are added:
+        Where there are two strata, each one's limits have half the error, and the limits are added:
         by Boole's inequality both hold together with at least ``confidence``, whatever the two shares are.
 
     Examples
@@ -52,11 +60,11 @@ def events_per_shared_strike(
     if added_per_shared < 0.0:
         raise DataError(f"added strikes per shared strike = {added_per_shared}: give 0 or more")
     if added_per_shared == 0.0:
-        return clopper_pearson(shared.events, shared.strikes, confidence)
+        return limits(shared.events, shared.strikes, confidence)
     each = 1.0 - (1.0 - confidence) / 2.0
-    one = clopper_pearson(shared.events, shared.strikes, each)
+    one = limits(shared.events, shared.strikes, each)
     if added.strikes == 0:
         # Nothing was seen of the added strikes: they may all be events, or none; the best guess is none of them.
         return Estimate(low=one.low, best=one.best, high=one.high + added_per_shared)
-    other = clopper_pearson(added.events, added.strikes, each).scaled(added_per_shared)
+    other = limits(added.events, added.strikes, each).scaled(added_per_shared)
     return Estimate(low=one.low + other.low, best=one.best + other.best, high=one.high + other.high)
