@@ -1,19 +1,31 @@
-"""Codes over 64 MiB: too large for a cache, so that the memory's own speed is the yardstick."""
+"""Codes over 256 MiB: too large for a cache, so that the memory's own speed is the yardstick."""
 
 from __future__ import annotations
 
+import os
+import platform
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import cache
+from functools import cache, partial
+from subprocess import PIPE
 
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.contest import Contest
+from benchmarks.contest import Contest, NotMeasurable, OpenContest
 from node.ecc import CODES, Code
 from node.jit import kernel
 
-DATA_BYTES = 64 << 20
+DATA_BYTES = 256 << 20
+
+BLOCK_BYTES = 4096
+REPAIR_S = 20e-6
+"""The time in which a struck block has to be whole again."""
+
+NARROW = {"avx2": "+avx,+avx2,+bmi,+bmi2,+fma,+popcnt,+sse4.2,+ssse3", "128-bit": "+sse2"}
+"""Processor features of x86 with vectors of 256 and of 128 bits; the latter stand in for NEON."""
 
 
 @kernel
@@ -42,20 +54,79 @@ def check_against_sum(name: str, passes: int = 1) -> Callable[[], Contest]:
     return contest
 
 
-def check_against_copy() -> Contest:
-    code, data, check = protected("hsiao_72_64")
-    copy = np.empty_like(data)
-    return Contest(ours=lambda: code.check(data, check), reference=lambda: np.copyto(copy, data))
+def check_against_copy(name: str) -> Callable[[], Contest]:
+    def contest() -> Contest:
+        code, data, check = protected(name)
+        copy = np.empty_like(data)
+        return Contest(ours=lambda: code.check(data, check), reference=lambda: np.copyto(copy, data))
+
+    return contest
 
 
-def correct_against_check() -> Contest:
-    code, data, check = protected("hsiao_72_64")
-    return Contest(ours=lambda: code.correct(data, check), reference=lambda: code.check(data, check))
+def correct_against_check(name: str) -> Callable[[], Contest]:
+    def contest() -> Contest:
+        code, data, check = protected(name)
+        return Contest(ours=lambda: code.correct(data, check), reference=lambda: code.check(data, check))
+
+    return contest
 
 
-def encode_against_check() -> Contest:
-    code, data, check = protected("hsiao_72_64")
-    return Contest(ours=lambda: code.encode(data), reference=lambda: code.check(data, check))
+def encode_against_check(name: str) -> Callable[[], Contest]:
+    def contest() -> Contest:
+        code, data, check = protected(name)
+        return Contest(ours=lambda: code.encode(data), reference=lambda: code.check(data, check))
+
+    return contest
+
+
+def repair(name: str) -> Callable[[], Contest]:
+    """Give a contest of the repair of a block with one struck bit against its limit; the strike is timed as well."""
+
+    def contest() -> Contest:
+        code = CODES[name]
+        data = np.random.default_rng(1).integers(0, 256, BLOCK_BYTES, dtype=np.uint8)
+        check = code.encode(data)
+
+        def strike_and_repair() -> None:
+            data[1234] ^= 16
+            if code.correct(data, check).corrected != 1:
+                raise AssertionError(f"{name} did not repair one struck bit")
+
+        return Contest(ours=strike_and_repair, reference=REPAIR_S)
+
+    return contest
+
+
+@contextmanager
+def limited(name: str, features: str) -> Iterator[Contest]:
+    """Give a contest of a check against a plain sum, both compiled for lesser vectors in a process of their own."""
+    if platform.machine() != "x86_64":
+        raise NotMeasurable("the limited processors are x86")
+    environment = os.environ | {"NUMBA_CPU_NAME": "x86-64", "NUMBA_CPU_FEATURES": features}
+    command = [sys.executable, "-m", "benchmarks.bench_ecc", name]
+    spent_s = 0.0
+    with subprocess.Popen(command, env=environment, stdin=PIPE, stdout=PIPE, text=True, bufsize=1) as child:
+        if child.stdin is None or child.stdout is None:
+            raise AssertionError("both pipes were asked for")
+        questions, answers = child.stdin, child.stdout
+
+        def ask(side: str) -> None:
+            nonlocal spent_s
+            questions.write(f"{side}\n")
+            spent_s += float(answers.readline())
+
+        yield Contest(ours=lambda: ask("ours"), reference=lambda: ask("reference"), clock=lambda: spent_s)
+        questions.close()
+
+
+def answer(name: str) -> None:
+    """Time one side of a contest for each line of the standard input, and print the seconds."""
+    contest = check_against_sum(name)()
+    sides = {"ours": contest.ours, "reference": contest.reference}
+    for line in sys.stdin:
+        started_s = contest.clock()
+        sides[line.strip()]()  # type: ignore[operator]
+        print(contest.clock() - started_s, flush=True)
 
 
 @contextmanager
@@ -64,15 +135,35 @@ def _held(make: Callable[[], Contest]) -> Iterator[Contest]:
     protected.cache_clear()
 
 
-CONTESTS = {
+def _opener(make: Callable[[], Contest]) -> OpenContest:
+    return lambda: _held(make)
+
+
+def short(name: str) -> str:
+    """Give a code's name as goals write it."""
+    return name.replace("_", "-")
+
+
+VERTICAL = ("vertical_parity", "vertical_pd", "vertical_ssc", "vertical_chipkill", "vertical_hsiao")
+
+CONTESTS: dict[str, OpenContest] = {
     "hsiao-check": lambda: _held(check_against_sum("hsiao_72_64")),
-    "hsiao-check-against-copy": lambda: _held(check_against_copy),
-    "hsiao-correct": lambda: _held(correct_against_check),
-    "hsiao-encode": lambda: _held(encode_against_check),
+    "hsiao-check-against-copy": lambda: _held(check_against_copy("hsiao_72_64")),
+    "hsiao-correct": lambda: _held(correct_against_check("hsiao_72_64")),
+    "hsiao-encode": lambda: _held(encode_against_check("hsiao_72_64")),
     "parity-check": lambda: _held(check_against_sum("parity")),
     "tmr-check": lambda: _held(check_against_sum("tmr", passes=3)),
+    "vertical-hsiao-against-copy": lambda: _held(check_against_copy("vertical_hsiao")),
+    **{f"{short(name)}-check": _opener(check_against_sum(name)) for name in VERTICAL},
+    **{f"{short(name)}-encode": _opener(encode_against_check(name)) for name in VERTICAL},
+    **{f"{short(name)}-repair": _opener(repair(name)) for name in VERTICAL[1:]},
+    **{f"vertical-hsiao-{width}": partial(limited, "vertical_hsiao", NARROW[width]) for width in NARROW},
 }
 
 
 def test_ecc(benchmark, side):
     benchmark(side)
+
+
+if __name__ == "__main__":
+    answer(sys.argv[1])

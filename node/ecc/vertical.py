@@ -27,8 +27,8 @@ class VerticalCode(Code):
 
     What is left after the last whole block makes a smaller one with as many rows, or fewer, that are only as many
     words wide as it needs, so that the overhead stays what it is. Check bits are the check rows of all blocks in
-    order, then a record of nine bytes for each block: its digest and the digest's own check byte. A check looks
-    at the check rows and at the codeword that each record is; a correction is also held against the digest. An
+    order, then a record of 16 bytes for each block: its digest, twice. A check looks at the check rows and compares
+    the two digests; the outcome of a correction has to have one of them. An
     uncorrectable codeword, or a digest that the corrected block does not have, vetoes all corrections of that
     block: its wrong codewords are then all reported as detected.
     """

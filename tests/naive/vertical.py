@@ -55,7 +55,7 @@ def check_rows(kind: str, block: np.ndarray) -> np.ndarray:
                 for c in np.flatnonzero(cells[i, word : word + 64]):
                     turned[0, word + (c + i) % 64] += 1
         return packed(np.vstack([cells.sum(axis=0, keepdims=True), turned]))
-    weights = [[1] * ROWS, [power(63 - i) for i in range(ROWS)], [power(i) for i in range(ROWS)]]
+    weights = [[1] * ROWS, [power(63 - i) for i in range(ROWS)], [power((i - 63) % 255) for i in range(ROWS)]]
     made = np.zeros((2 if kind == "symbols" else 3, block.shape[1]), np.uint8)
     for check in range(len(made)):
         for i in range(ROWS):
@@ -79,11 +79,7 @@ def digest(block: np.ndarray) -> int:
 
 
 def record(block: np.ndarray) -> bytes:
-    word = digest(block)
-    check = 0
-    for k in range(64):
-        check ^= LAID_COLUMNS[k] if word >> k & 1 else 0
-    return word.to_bytes(8, "little") + bytes([check])
+    return digest(block).to_bytes(8, "little") * 2
 
 
 def codewords(kind: str, width: int) -> list[list[tuple[int, int, int]]]:

@@ -4,16 +4,16 @@
 parity      1 check     the sum of all rows
 diagonal    2 checks    the sum, and the sum with row i turned left by i bits within each word
 symbols     2 checks    over GF(256): the sum, and the sum with row i times a^(63 - i)
-chipkill    3 checks    these two, and the sum with row i times a^i
+chipkill    3 checks    these two, and the sum with row i times a^-(63 - i)
 hsiao       8 checks    check r adds up the rows whose column of the matrix has bit r
 ==========  ==========  ===========================================================================
 
-GF(256) is taken modulo x^8 + x^4 + x^3 + x^2 + 1, and a is x. Horner's rule makes both sums of powers from
-doublings alone, the last one from the last row to the first.
+GF(256) is taken modulo x^8 + x^4 + x^3 + x^2 + 1, and a is x.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from node.jit import cpu_features, ir
@@ -22,14 +22,10 @@ from node.kernels.codes.matrices import LAID_COLUMNS
 
 FIELD = 0x11D
 
-A_TO_HALF = 0x9D
-"""a^32 in the field."""
-
 GFNI = "gfni" in cpu_features()
-DOUBLING = 0x8001828488102040
-"""The multiplication by x as the 8 x 8 matrix of bits that the instruction takes."""
 
-GFNI_NAME = f"llvm.x86.vgf2p8affineqb.{64 * LANES}"
+DOUBLING, HALVING = 0x8001828488102040, 0x0205091120408001
+"""Multiplication and division by a as 8 x 8 matrices of bits, in the form that the instruction of GFNI takes."""
 
 
 def _parity(builder: Any, row: Row) -> list[Any]:
@@ -59,46 +55,44 @@ def _hsiao(builder: Any, row: Row) -> list[Any]:
     return sums
 
 
+def _transformed(builder: Any, symbols: Any, matrix: int) -> Any:
+    """Multiply each byte, as eight bits, by a matrix."""
+    wide = builder.bitcast(splat(WORDS, matrix), BYTES)
+    return call(builder, f"llvm.x86.vgf2p8affineqb.{64 * LANES}", BYTES, [symbols, wide, ir.IntType(8)(0)])
+
+
 def _doubled(builder: Any, symbols: Any) -> Any:
-    """Multiply each byte by x."""
+    """Multiply each byte by a."""
     if GFNI:
-        return call(
-            builder, GFNI_NAME, BYTES, [symbols, builder.bitcast(splat(WORDS, DOUBLING), BYTES), ir.IntType(8)(0)]
-        )
+        return _transformed(builder, symbols, DOUBLING)
     high = builder.icmp_signed("<", symbols, splat(BYTES, 0))
     carried = builder.select(high, splat(BYTES, FIELD & 0xFF), splat(BYTES, 0))
     return builder.xor(builder.add(symbols, symbols), carried)
 
 
-def _times(builder: Any, symbols: Any, factor: int) -> Any:
-    """Multiply each byte by a constant, by doubling and adding."""
-    total = None
-    while factor:
-        if factor & 1:
-            total = symbols if total is None else builder.xor(total, symbols)
-        factor >>= 1
-        symbols = _doubled(builder, symbols)
-    return total
+def _halved(builder: Any, symbols: Any) -> Any:
+    """Divide each byte by a."""
+    if GFNI:
+        return _transformed(builder, symbols, HALVING)
+    low = builder.neg(builder.and_(symbols, splat(BYTES, 1)))
+    carried = builder.and_(low, splat(BYTES, FIELD >> 1))
+    return builder.xor(builder.lshr(symbols, splat(BYTES, 1)), carried)
 
 
-def _powers(builder: Any, words: list[Any]) -> Any:
-    """Give the sum of the words, word i times a^(63 - i): two chains of Horner's rule at a time, then joined."""
-    half = len(words) // 2
-    first, second = (builder.bitcast(words[i], BYTES) for i in (0, half))
-    for i in range(1, half):
-        first = builder.xor(_doubled(builder, first), builder.bitcast(words[i], BYTES))
-        second = builder.xor(_doubled(builder, second), builder.bitcast(words[half + i], BYTES))
-    return builder.bitcast(builder.xor(_times(builder, first, A_TO_HALF), second), WORDS)
-
-
-def _symbols(builder: Any, row: Row) -> list[Any]:
-    words = [row(i) for i in range(ROWS)]
-    return [*_parity(builder, words.__getitem__), _powers(builder, words)]
+def _symbols(builder: Any, row: Row, steps: tuple[Callable[[Any, Any], Any], ...] = (_doubled,)) -> list[Any]:
+    """Add the rows up, and once more for each step by Horner's rule: row i is multiplied 63 - i times."""
+    plain = row(0)
+    sums = [builder.bitcast(plain, BYTES) for _ in steps]
+    for i in range(1, ROWS):
+        word = row(i)
+        plain = builder.xor(plain, word)
+        symbols = builder.bitcast(word, BYTES)
+        sums = [builder.xor(step(builder, total), symbols) for step, total in zip(steps, sums, strict=True)]
+    return [plain, *(builder.bitcast(total, WORDS) for total in sums)]
 
 
 def _chipkill(builder: Any, row: Row) -> list[Any]:
-    words = [row(i) for i in range(ROWS)]
-    return [*_parity(builder, words.__getitem__), _powers(builder, words), _powers(builder, words[::-1])]
+    return _symbols(builder, row, (_doubled, _halved))
 
 
 parity_differs, parity_store = make_differs(_parity), make_store(_parity)

@@ -41,22 +41,33 @@ LOGARITHMS = _logarithms()
 
 
 @kernel
-def differs(kind: int, data: Any, data_offset: int, check: Any, check_offset: int) -> Any:
-    """Give something other than 0 where a block does not have the check rows that are kept."""
-    found = _ZERO
-    for piece in range(PIECES):
-        d, c = data_offset + piece * PIECE_BYTES, check_offset + piece * PIECE_BYTES
-        if kind == HSIAO:
-            found |= sweeps.hsiao_differs(data, d, check, c)
-        elif kind == PARITY:
-            found |= sweeps.parity_differs(data, d, check, c)
-        elif kind == DIAGONAL:
-            found |= sweeps.diagonal_differs(data, d, check, c)
-        elif kind == SYMBOLS:
-            found |= sweeps.symbols_differs(data, d, check, c)
-        else:
-            found |= sweeps.chipkill_differs(data, d, check, c)
-    return found
+def first_wrong(kind: int, data: Any, check: Any, records: Any, first: int, last: int) -> int:
+    """Give the first block from ``first`` on with other check rows than are kept, or a wrong record; else ``last``.
+
+    The loop hands no array to another kernel: that would count references with atomic instructions, which wait for
+    all loads under way and halve the speed.
+    """
+    size = _CHECKS[kind] * ROW_BYTES
+    for number in range(first, last):
+        found = _ZERO
+        for piece in range(PIECES):
+            d, c = number * BLOCK_BYTES + piece * PIECE_BYTES, number * size + piece * PIECE_BYTES
+            if kind == HSIAO:
+                found |= sweeps.hsiao_differs(data, d, check, c)
+            elif kind == PARITY:
+                found |= sweeps.parity_differs(data, d, check, c)
+            elif kind == DIAGONAL:
+                found |= sweeps.diagonal_differs(data, d, check, c)
+            elif kind == SYMBOLS:
+                found |= sweeps.symbols_differs(data, d, check, c)
+            else:
+                found |= sweeps.chipkill_differs(data, d, check, c)
+        if kind != PARITY:
+            record = number * DIGEST_BYTES
+            found |= load_word(records, record) ^ load_word(records, record + 8)
+        if found != _ZERO:
+            return number
+    return last
 
 
 @kernel
@@ -116,16 +127,16 @@ def wrong_codewords(kind: int, found: Any) -> Any:
 @kernel
 def locate_symbol(kind: int, syndrome: int) -> Any:
     """Give the row of a single wrong byte, 64 + r for check r, or ``UNCORRECTABLE``; the first sum is the low byte."""
-    column, falling, rising = syndrome & 255, syndrome >> 8 & 255, syndrome >> 16 & 255
-    nonzero = (column != 0) + (falling != 0) + (rising != 0)
+    plain, doubled, halved = syndrome & 255, syndrome >> 8 & 255, syndrome >> 16 & 255
+    nonzero = (plain != 0) + (doubled != 0) + (halved != 0)
     if nonzero == 1:
-        return 64 if column else 65 if falling else 66
-    if column == 0 or falling == 0 or (kind == CHIPKILL and rising == 0):
+        return 64 if plain else 65 if doubled else 66
+    if plain == 0 or doubled == 0 or (kind == CHIPKILL and halved == 0):
         return UNCORRECTABLE
-    power = (LOGARITHMS[falling] - LOGARITHMS[column]) % 255
+    power = (LOGARITHMS[doubled] - LOGARITHMS[plain]) % 255
     if power > 63:
         return UNCORRECTABLE
-    if kind == CHIPKILL and (LOGARITHMS[rising] - LOGARITHMS[column]) % 255 != 63 - power:
+    if kind == CHIPKILL and (LOGARITHMS[plain] - LOGARITHMS[halved]) % 255 != power:
         return UNCORRECTABLE
     return 63 - power
 
@@ -200,29 +211,20 @@ def repair_block(kind: int, data: Any, check: Any, records: Any, number: int) ->
     data_part = data[number * BLOCK_BYTES : (number + 1) * BLOCK_BYTES]
     check_part = check[number * size : (number + 1) * size]
     record_part = records[number * DIGEST_BYTES : (number + 1) * DIGEST_BYTES]
-    block, rows, record = data_part.copy(), check_part.copy(), record_part.copy()
-    state = digest.repair(record, 0)
-    repaired, left = max(state, 0), max(-state, 0)
+    first, second = load_word(record_part, 0), load_word(record_part, 8)
+    block, rows = data_part.copy(), check_part.copy()
+    repaired, left = int(first != second), 0
     words, row_words = block.view(np.uint64), rows.view(np.uint64)
     for lane in range(ROW_WORDS):
         if dirty_lane(found, lane) != _ZERO:
             done, undone = repair_lane(kind, found, lane, words, row_words)
             repaired, left = repaired + done, left + undone
-    if left or digest.digest(block, 0) != load_word(record, 0):
+    if left or digest.digest(block, 0) not in (first, second):
         return 0, repaired + left
     data_part[:] = block
     check_part[:] = rows
-    record_part[:] = record
+    digest.keep(block, 0, record_part, 0)
     return repaired, 0
-
-
-@kernel
-def clean(kind: int, data: Any, check: Any, records: Any, number: int) -> bool:
-    """Tell whether a block, its check rows and its record are those of an undisturbed one, as far as they say."""
-    size = _CHECKS[kind] * ROW_BYTES
-    if differs(kind, data, number * BLOCK_BYTES, check, number * size) != _ZERO:
-        return False
-    return kind == PARITY or digest.syndrome(records, number) == _ZERO
 
 
 @kernel
@@ -239,12 +241,14 @@ def encode(kind: int, data: Any, check: Any, records: Any) -> None:
 def wrong(kind: int, data: Any, check: Any, records: Any, first: int, last: int) -> int:
     """Give the number of wrong codewords of blocks ``first`` to ``last`` - 1."""
     found = 0
-    for number in range(first, last):
-        if not clean(kind, data, check, records, number):
-            size = _CHECKS[kind] * ROW_BYTES
-            found += wrong_codewords(kind, syndromes(kind, data, number * BLOCK_BYTES, check, number * size))
-            if kind != PARITY:
-                found += digest.syndrome(records, number) != _ZERO
+    size = _CHECKS[kind] * ROW_BYTES
+    number = first_wrong(kind, data, check, records, first, last)
+    while number < last:
+        found += wrong_codewords(kind, syndromes(kind, data, number * BLOCK_BYTES, check, number * size))
+        if kind != PARITY:
+            record = number * DIGEST_BYTES
+            found += load_word(records, record) != load_word(records, record + 8)
+        number = first_wrong(kind, data, check, records, number + 1, last)
     return found
 
 
@@ -252,10 +256,11 @@ def wrong(kind: int, data: Any, check: Any, records: Any, first: int, last: int)
 def correct(kind: int, data: Any, check: Any, records: Any, first: int, last: int) -> tuple[int, int]:
     """Correct blocks ``first`` to ``last`` - 1; give the numbers of codewords repaired and left wrong."""
     repaired = left = 0
-    for number in range(first, last):
-        if not clean(kind, data, check, records, number):
-            done, undone = repair_block(kind, data, check, records, number)
-            repaired, left = repaired + done, left + undone
+    number = first_wrong(kind, data, check, records, first, last)
+    while number < last:
+        done, undone = repair_block(kind, data, check, records, number)
+        repaired, left = repaired + done, left + undone
+        number = first_wrong(kind, data, check, records, number + 1, last)
     return repaired, left
 
 
