@@ -121,7 +121,7 @@ class Arena:
 
     Attributes
     ----------
-    u8, i8, i32, i64, f32 : ndarray
+    u8, i32, f32 : ndarray
         The whole buffer seen as one-dimensional arrays of that type, without a copy.
     """
 
@@ -131,9 +131,7 @@ class Arena:
         raw = np.zeros(size + ALIGNMENT_BYTES, np.uint8)
         start = -raw.ctypes.data % ALIGNMENT_BYTES
         self.u8: Bytes = raw[start : start + size]
-        self.i8 = self.u8.view(np.int8)
         self.i32 = self.u8.view(np.int32)
-        self.i64 = self.u8.view(np.int64)
         self.f32 = self.u8.view(np.float32)
         self._views = {r.name: self.u8[r.offset : r.offset + r.size_bytes] for r in layout if r.offset >= 0}
 

@@ -193,14 +193,14 @@ class Computer:
 
     def write_inputs(self, inputs: Mapping[str, NDArray[np.generic]]) -> None:
         """Copy the named input arrays into the arena."""
-        unknown = set(inputs) - {spec.name for spec in self.image.inputs}
-        if unknown:
-            known = ", ".join(spec.name for spec in self.image.inputs)
-            raise DataError(f"the model has no input {sorted(unknown)[0]!r}; its inputs are {known}")
         for spec in self.image.inputs:
             if spec.name not in inputs:
                 raise DataError(f"input {spec.name!r} is missing: give {spec.dtype} {list(spec.shape)}")
             self.engine.write_input(spec.name, inputs[spec.name])
+        if len(inputs) > len(self.image.inputs):
+            known = [spec.name for spec in self.image.inputs]
+            unknown = next(name for name in inputs if name not in known)
+            raise DataError(f"the model has no input {unknown!r}; its inputs are {', '.join(known)}")
 
     # ---- faults ----------------------------------------------------------------------------------------------
 

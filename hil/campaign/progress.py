@@ -18,22 +18,12 @@ class ProgressEvent:
         Steps done and steps in all; ``total`` 0 means that nobody knows yet.
     note : str
         What is special right now (``"node restarted"``); empty most of the time.
-
-    Examples
-    --------
-    >>> ProgressEvent(stage="strike", done=250, total=1000).fraction
-    0.25
     """
 
     stage: str
     done: int
     total: int
     note: str = ""
-
-    @property
-    def fraction(self) -> float:
-        """Part done, 0 to 1; 0 while the total is unknown."""
-        return min(1.0, self.done / self.total) if self.total else 0.0
 
 
 ProgressSink = Callable[[ProgressEvent], None]

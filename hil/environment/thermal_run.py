@@ -101,22 +101,6 @@ class ThermalRow:
         return json.dumps(asdict(self), sort_keys=True, separators=(",", ":"))
 
 
-@dataclass(frozen=True, kw_only=True)
-class ThermalSummary:
-    """What a thermal run showed; times in seconds of the caller's clock, None for what did not happen.
-
-    Rates are means over the slices before the first throttling, at the lowest clock, and after the last throttling.
-    """
-
-    throttled_at_s: float | None
-    recovered_at_s: float | None
-    highest_c: float
-    lowest_clock_ratio: float
-    first_inferences_per_s: float | None
-    lowest_inferences_per_s: float | None
-    last_inferences_per_s: float | None
-
-
 def run_thermal(
     session: ThermalSession,
     schedule: ThermalSchedule | None = None,
@@ -166,22 +150,6 @@ def run_thermal(
         if on_row is not None:
             on_row(rows[-1])
     return rows
-
-
-def summarise(rows: Sequence[ThermalRow]) -> ThermalSummary:
-    """Give what a thermal run showed; ``rows`` holds one row or more."""
-    slow = [index for index, row in enumerate(rows) if row.clock_ratio < 1.0]
-    after = rows[slow[-1] + 1 :] if slow else []
-    lowest = min(row.clock_ratio for row in rows)
-    return ThermalSummary(
-        throttled_at_s=rows[slow[0]].wall_s if slow else None,
-        recovered_at_s=after[0].wall_s if after else None,
-        highest_c=max(row.temperature_c for row in rows),
-        lowest_clock_ratio=lowest,
-        first_inferences_per_s=_mean_rate(rows[: slow[0]] if slow else rows),
-        lowest_inferences_per_s=_mean_rate([row for row in rows if row.clock_ratio == lowest]),
-        last_inferences_per_s=_mean_rate(after if slow else rows),
-    )
 
 
 class _Loop:
@@ -238,10 +206,6 @@ class _Loop:
                 f"thermal run: the computer ended with a {result.kind.name} in run {run.run_id}: {result.detail}"
             )
         return result
-
-
-def _mean_rate(rows: Sequence[ThermalRow]) -> float | None:
-    return sum(row.inferences_per_s for row in rows) / len(rows) if rows else None
 
 
 def _throughput(results: Sequence[RunResult]) -> float:

@@ -126,11 +126,6 @@ class FaultSpace:
         """Number of shared cells."""
         return sum(cells.bits for cells in self.shared)
 
-    @property
-    def own_bits(self) -> int:
-        """Number of cells that the protection adds."""
-        return sum(cells.bits for cells in self.own)
-
     def cells_of(self, space: str) -> tuple[Cells, ...]:
         """Give the regions that make up a space, in physical order."""
         if space == SHARED:

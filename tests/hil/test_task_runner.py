@@ -219,6 +219,18 @@ def test_a_lost_line_counts_as_no_death_however_often(reference: dict) -> None:
     assert session.restarts == 4
 
 
+@pytest.mark.parametrize("lost", ["lose", "port"])
+def test_a_line_that_is_lost_with_one_strike_alone_under_way_is_no_death(lost: str, reference: dict) -> None:
+    script = {False: ["die"], True: [lost, "die", lost, lost]}
+
+    def plan(run: Run, alone: bool) -> str:
+        return script[alone].pop(0) if run.run_id == KILLER and run.faults and script[alone] else ""
+
+    rows, session = collect(plan)
+    assert essence(rows) == reference
+    assert (session.restarts, len(reasons(rows))) == (5, 5)
+
+
 def test_several_killers_are_all_found(reference: dict) -> None:
     killers = {trial << 12 for trial in (2, 3, 4, 7)}
     rows, _ = collect(lambda run, alone: "die" if run.run_id in killers and run.faults else "")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import asdict, replace
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
 from itertools import pairwise
 
 import numpy as np
@@ -22,7 +23,7 @@ from firmware_bridge.messages import (
     Telemetry,
 )
 from hil.environment.thermal import PI4B_BARE, PI4B_POWER, ThermalPlant
-from hil.environment.thermal_run import ThermalRow, ThermalSchedule, run_thermal, summarise
+from hil.environment.thermal_run import ThermalRow, ThermalSchedule, run_thermal
 from node.actuator import PauseActuator
 from node.governor import PI4B, Governor
 
@@ -113,6 +114,42 @@ def demo(schedule: ThermalSchedule | None = None, **node) -> list[ThermalRow]:
 @pytest.fixture(scope="module")
 def rows() -> list[ThermalRow]:
     return demo()
+
+
+@dataclass(frozen=True, kw_only=True)
+class ThermalSummary:
+    """What a thermal run showed; times in seconds of the caller's clock, None for what did not happen.
+
+    Rates are means over the slices before the first throttling, at the lowest clock, and after the last throttling.
+    """
+
+    throttled_at_s: float | None
+    recovered_at_s: float | None
+    highest_c: float
+    lowest_clock_ratio: float
+    first_inferences_per_s: float | None
+    lowest_inferences_per_s: float | None
+    last_inferences_per_s: float | None
+
+
+def summarise(rows: Sequence[ThermalRow]) -> ThermalSummary:
+    """Give what a thermal run showed; ``rows`` holds one row or more."""
+    slow = [index for index, row in enumerate(rows) if row.clock_ratio < 1.0]
+    after = rows[slow[-1] + 1 :] if slow else []
+    lowest = min(row.clock_ratio for row in rows)
+    return ThermalSummary(
+        throttled_at_s=rows[slow[0]].wall_s if slow else None,
+        recovered_at_s=after[0].wall_s if after else None,
+        highest_c=max(row.temperature_c for row in rows),
+        lowest_clock_ratio=lowest,
+        first_inferences_per_s=mean_rate(rows[: slow[0]] if slow else rows),
+        lowest_inferences_per_s=mean_rate([row for row in rows if row.clock_ratio == lowest]),
+        last_inferences_per_s=mean_rate(after if slow else rows),
+    )
+
+
+def mean_rate(rows: Sequence[ThermalRow]) -> float | None:
+    return sum(row.inferences_per_s for row in rows) / len(rows) if rows else None
 
 
 # ---- the default demonstration ------------------------------------------------------------------------------

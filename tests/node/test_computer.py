@@ -130,6 +130,7 @@ def test_a_stuck_weight_is_stuck_again_after_scrub_reload_restore_and_save() -> 
         computer.inject(fault("weights", weight_bit(0), FaultKind.STUCK_AT_1))
         for repair in (computer.scrub, computer.reload, computer.restore):
             repair()
+            assert computer.arena.view("weights")[3] == 0xBF
             assert computer.infer(sample(1))["total"][0, 0] == 1 - 1 + 150
         # The check bits are those of what was written: the next scrub sees the cell, corrects it, and it stays stuck.
         for _ in range(2):

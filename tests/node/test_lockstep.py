@@ -202,6 +202,11 @@ def test_stop_withholds_this_inference_and_all_later_ones() -> None:
     assert result.detected_words == 1, "a node that stopped scrubs no more"
 
 
+def test_a_stopped_node_neither_verifies_nor_saves() -> None:
+    result = execute(replace(PARITY, checkpoint_period=2), fault("weights", weight_bit(0), 1, N_STEPS))
+    assert (result.detected_words, result.saves, result.checked_words) == (1, 0, 3 * 4)
+
+
 def test_a_stopped_node_is_still_struck() -> None:
     later = fault("weights", weight_bit(1), 3, 2)
     result = execute(PARITY, fault("weights", weight_bit(0), 0, N_STEPS), later)
