@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from urllib.parse import SplitResult, parse_qs, urlsplit
+from urllib.parse import SplitResult, parse_qs, urlencode, urlsplit
 
 from .errors import UsageError
 
@@ -25,12 +25,16 @@ class Address:
         Of ``tcp``, else 0.
     baud : int
         Bits per second of ``serial``, else 0.
+    serial_number, usb_path : str
+        Marks of the adapter behind ``serial``. Where given they decide, and ``place`` is only where it was last.
     """
 
     scheme: str
     place: str
     port: int = 0
     baud: int = 0
+    serial_number: str = ""
+    usb_path: str = ""
 
 
 def read_address(url: str) -> Address:
@@ -54,7 +58,7 @@ def read_address(url: str) -> Address:
     if parts.scheme == "serial" and parts.netloc:
         raise UsageError(f"{url!r}: write three slashes before the path: serial:///{parts.netloc}{parts.path}")
     if parts.scheme == "serial" and parts.path:
-        return Address(scheme="serial", place=parts.path, baud=_baud(parts, url))
+        return _serial(parts, url)
     if parts.scheme == "tcp" and parts.hostname and port:
         return Address(scheme="tcp", place=parts.hostname, port=port)
     if parts.scheme == "pty" or (parts.scheme == "memory" and parts.path):
@@ -65,11 +69,27 @@ def read_address(url: str) -> Address:
     )
 
 
-def _baud(parts: SplitResult, url: str) -> int:
-    options = parse_qs(parts.query, keep_blank_values=True)
-    if set(options) - {"baud"}:
-        raise UsageError(f"{url!r}: the only option of a serial address is baud=BITS_PER_SECOND")
-    text = options.get("baud", [str(DEFAULT_BAUD)])[-1]
+def _serial(parts: SplitResult, url: str) -> Address:
+    options = {name: values[-1] for name, values in parse_qs(parts.query, keep_blank_values=True).items()}
+    text = options.pop("baud", str(DEFAULT_BAUD))
+    serial_number, usb_path = options.pop("serial_number", ""), options.pop("usb_path", "")
+    if options:
+        raise UsageError(
+            f"{url!r}: a serial address has the option baud=BITS_PER_SECOND, and for an adapter that may come back "
+            "under another name serial_number=TEXT and usb_path=TEXT"
+        )
     if not (text.isascii() and text.isdecimal() and 0 < int(text) <= MAX_BAUD):
         raise UsageError(f"{url!r}: baud = {text!r}: give bits per second, 1 to {MAX_BAUD}")
-    return int(text)
+    return Address(scheme="serial", place=parts.path, baud=int(text), serial_number=serial_number, usb_path=usb_path)
+
+
+def serial_url(device: str, baud: int, *, serial_number: str = "", usb_path: str = "") -> str:
+    """Give the address of a port that is to be found again by its marks.
+
+    Examples
+    --------
+    >>> serial_url("/dev/ttyUSB0", 921600, serial_number="FT4VXLDK")
+    'serial:///dev/ttyUSB0?baud=921600&serial_number=FT4VXLDK'
+    """
+    options = {"baud": str(baud), "serial_number": serial_number, "usb_path": usb_path}
+    return f"serial://{device}?{urlencode({name: text for name, text in options.items() if text})}"

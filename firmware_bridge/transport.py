@@ -12,13 +12,13 @@ import os
 import select
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from .address import DEFAULT_BAUD, read_address
+from .address import DEFAULT_BAUD, Address, read_address
 from .errors import PortError
 from .terminal import lock, make_raw
 
@@ -256,7 +256,8 @@ def _from_socket(connection: socket.socket, name: str) -> Transport:
 def open_transport(url: str, timeout_s: float = 5.0) -> Transport:
     """Open the line an address names.
 
-    ``serial:///dev/ttyUSB0?baud=921600``, ``pty:/dev/pts/7`` (an existing pseudo-terminal), ``pty:`` (a new one;
+    ``serial:///dev/ttyUSB0?baud=921600`` (with ``serial_number`` or ``usb_path`` the adapter that has that mark,
+    wherever it is), ``pty:/dev/pts/7`` (an existing pseudo-terminal), ``pty:`` (a new one;
     its path is in the transport's name), ``tcp://host:port``, ``memory:NAME`` (the first and the second to open
     the same name in one process get the two ends).
 
@@ -274,7 +275,7 @@ def open_transport(url: str, timeout_s: float = 5.0) -> Transport:
         case "pty":
             return _open_tty(address.place, None) if address.place else open_pty()[0]
         case "serial":
-            return _open_tty(address.place, address.baud)
+            return _open_tty(_device_of(address), address.baud)
     return _open_tcp(address.place, address.port, timeout_s)
 
 
@@ -292,6 +293,18 @@ def _open_tcp(host: str, port: int, timeout_s: float) -> Transport:
     except OSError as error:
         raise PortError(f"cannot connect to tcp://{host}:{port}: {error}; is the node serving there?") from error
     return _from_socket(connection, f"tcp://{host}:{port}")
+
+
+def _device_of(address: Address) -> str:
+    """Where the adapter of an address is now: by its marks if it has any, else by its path."""
+    if not (address.serial_number or address.usb_path):
+        return address.place
+    matching = ports_with(list_ports(), address.serial_number, address.usb_path)
+    if len(matching) == 1:
+        return matching[0].device
+    wanted = " and ".join(text for text in (address.serial_number, address.usb_path) if text)
+    found = ", ".join(port.device for port in matching) or "no port"
+    raise PortError(f"the adapter {wanted}, last seen at {address.place}: {found} has these marks; {_ports_found()}")
 
 
 def _open_tty(path: str, baud: int | None) -> Transport:
@@ -345,6 +358,11 @@ def list_ports() -> tuple[PortInfo, ...]:
         for port in listing.comports()
     )
     return tuple(sorted(found, key=lambda port: port.device))
+
+
+def ports_with(ports: Iterable[PortInfo], serial_number: str, usb_path: str) -> list[PortInfo]:
+    """Give the ports whose adapters have these marks; an empty mark fits any."""
+    return [port for port in ports if serial_number in ("", port.serial_number) and usb_path in ("", port.usb_path)]
 
 
 def _ports_found() -> str:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import msgspec
 
+from firmware_bridge.address import serial_url
 from firmware_bridge.errors import ConfigError, PortError
 from hil.boards.address import check_target
 from hil.toml_file import advice, check_keys, read_document, typed_table
@@ -114,14 +115,12 @@ def ports_of_this_machine() -> Sequence[PortInfo]:
 
 def board_url(board: Board, ports: PortLister) -> str:
     """Give the URL of a board, looking its port up among ``ports()`` where it is known by its adapter."""
+    from firmware_bridge.transport import ports_with
+
     if board.url:
         return board.url
     listed = ports()
-    matching = [
-        port
-        for port in listed
-        if board.serial_number in ("", port.serial_number) and board.usb_path in ("", port.usb_path)
-    ]
+    matching = ports_with(listed, board.serial_number, board.usb_path)
     wanted = " and ".join(
         f"{key} {value!r}"
         for key, value in (("serial number", board.serial_number), ("USB path", board.usb_path))
@@ -133,7 +132,7 @@ def board_url(board: Board, ports: PortLister) -> str:
     if len(matching) > 1:
         devices = ", ".join(port.device for port in matching)
         raise PortError(f"board {board.name!r}: {devices} all have {wanted}; add usb_path to tell them apart")
-    return f"serial://{matching[0].device}?baud={board.baud}"
+    return serial_url(matching[0].device, board.baud, serial_number=board.serial_number, usb_path=board.usb_path)
 
 
 def _check(board: Board, where: str) -> None:

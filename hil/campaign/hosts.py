@@ -23,6 +23,8 @@ from node.service import Service
 
 START_TIMEOUT_S = 30.0
 CONNECT_TIMEOUT_S = 10.0
+RECOVER_S = 2.0
+"""So long a board's port may be away before what was asked for counts as lost and is asked for anew."""
 EXIT_TIMEOUT_S = 5.0
 DEATH_GRACE_S = 0.5
 """From a line that breaks to a process that counts as ended, where its end is what broke the line."""
@@ -157,8 +159,8 @@ class Board:
         self.url = url
 
     def connect(self) -> Bridge:
-        """Give a bridge to the node."""
-        return Bridge.connect(self.url, CONNECT_TIMEOUT_S)
+        """Give a bridge to the node, which outlives a port that is gone for a moment."""
+        return Bridge.connect(self.url, CONNECT_TIMEOUT_S, recover_s=RECOVER_S)
 
     def has_died(self) -> None:
         """Give None: nothing of it is seen from here but its answers."""

@@ -60,8 +60,10 @@ def test_bad_entries_are_explained(tmp_path: Path, text: str, part: str) -> None
 
 
 def test_a_board_is_found_by_serial_number_or_usb_path() -> None:
-    assert board_url(Board(name="x", serial_number="BBB"), lambda: PORTS) == "serial:///dev/ttyUSB1?baud=921600"
-    assert board_url(Board(name="x", usb_path="1-1.1", baud=9600), lambda: PORTS) == "serial:///dev/ttyUSB0?baud=9600"
+    by_number = board_url(Board(name="x", serial_number="BBB"), lambda: PORTS)
+    assert by_number == "serial:///dev/ttyUSB1?baud=921600&serial_number=BBB"
+    by_path = board_url(Board(name="x", usb_path="1-1.1", baud=9600), lambda: PORTS)
+    assert by_path == "serial:///dev/ttyUSB0?baud=9600&usb_path=1-1.1"
     assert board_url(Board(name="x", url="tcp://h:1"), lambda: PORTS) == "tcp://h:1"
 
 
