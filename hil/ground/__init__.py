@@ -1,0 +1,1 @@
+"""For ground software: results as CCSDS packets, their XTCE database, and metrics."""
