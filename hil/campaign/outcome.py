@@ -10,6 +10,9 @@ class Outcome(Enum):
 
     The order of the members is the order of severity: a trial has the worst outcome that any of its inferences
     shows.
+
+    No trial is LATE: in logical time the clock decides no outcome, so that targets can agree trial by trial. Times
+    stand beside the outcome in each row; LATE is for whoever judges them against a deadline.
     """
 
     MASKED = "MASKED"

@@ -14,8 +14,9 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
-from firmware_bridge.errors import DataError, LinkError, LinkLost, PortError
-from firmware_bridge.messages import Abnormal, Run, RunResult
+from firmware_bridge.errors import LinkError, LinkLost, PortError
+from firmware_bridge.messages import Abnormal, Run
+from hil.campaign.calibration import CALIBRATION_DEADLINE_MS, calibrate
 from hil.campaign.outcome import Outcome
 from hil.campaign.record import AttemptRow, Row
 from hil.campaign.session import Answer, Session
@@ -23,12 +24,6 @@ from hil.campaign.task import StrikeRun, Task
 from hil.campaign.trial import Verdict, abnormal_outcome, abnormal_verdict, judge, trial_row
 from hil.campaign.workload import Workload
 from node.governor import ROOM_C
-
-CALIBRATION_RUNS = 5
-CALIBRATION_DEADLINE_MS = 60_000
-DEADLINE_FACTOR = 50
-LEAST_DEADLINE_MS = 2000
-"""A loaded host, a cheap SD card or a slow sensor may hold a sound computer up for a second."""
 
 PATIENCE_FACTOR = 2
 """A run that was too late is given so many times its deadline when it is run again: a hang has all the time."""
@@ -197,24 +192,7 @@ class TaskRunner:
         self._session.set_temperature(ROOM_C if temperature_c is None else temperature_c)
 
     def _calibrate(self) -> None:
-        """Measure undisturbed runs on this node: they give its deadline, and must give the golden outputs."""
         self.deadline_ms = CALIBRATION_DEADLINE_MS
         self._set_up()
-        slowest_us = 0
-        for number in range(CALIBRATION_RUNS):
-            run = Run(run_id=number, inputs=self._task.nature.inputs(number))
-            answer = self._session.run(run)
-            if isinstance(answer, Abnormal):
-                raise DataError(f"{self._task.name}: an undisturbed run ended in a {answer.kind.name}: {answer.detail}")
-            self._check_golden(run, answer)
-            slowest_us = max(slowest_us, answer.elapsed_us)
-        self.deadline_ms = max(LEAST_DEADLINE_MS, DEADLINE_FACTOR * slowest_us // 1000)
+        self.deadline_ms = calibrate(self._session, self._task, self._workload)
         self._set_up()
-
-    def _check_golden(self, run: Run, result: RunResult) -> None:
-        for sample, inference in zip(run.inputs, result.inferences, strict=True):
-            if inference.output != self._workload.golden[sample]:
-                raise DataError(
-                    f"{self._task.name}: the node's undisturbed output for input {sample} is not the emulator's; "
-                    "outcomes would not be comparable: install the same version on both sides"
-                )

@@ -11,23 +11,23 @@ import numpy as np
 import pytest
 
 from firmware_bridge.errors import DataError, LinkLost, PortError
-from firmware_bridge.messages import Abnormal, AbnormalKind, Run, RunResult
+from firmware_bridge.messages import Abnormal, AbnormalKind, Fault, Readback, Run, RunResult
+from hil.campaign.calibration import (
+    CALIBRATION_DEADLINE_MS,
+    CALIBRATION_RUNS,
+    DEADLINE_FACTOR,
+    LEAST_DEADLINE_MS,
+    calibrate,
+)
 from hil.campaign.protections import ProtectionEntry
 from hil.campaign.record import AttemptRow, Row, TrialRow
 from hil.campaign.session import Answer
 from hil.campaign.sim_session import SimSession
 from hil.campaign.task import Nature, Task
-from hil.campaign.task_runner import (
-    CALIBRATION_DEADLINE_MS,
-    CALIBRATION_RUNS,
-    DEADLINE_FACTOR,
-    LEAST_DEADLINE_MS,
-    MAX_LOST_LINES,
-    PATIENCE_FACTOR,
-    TaskRunner,
-)
+from hil.campaign.task_runner import MAX_LOST_LINES, PATIENCE_FACTOR, TaskRunner
 from hil.campaign.workload import Workload, critical_predicate, make_workload
 from hil.strikes import preset
+from node.computer import Computer
 from node.governor import ROOM_C
 from node.protection import Protection
 from tests.adder_image import SAMPLES, adder_image
@@ -247,7 +247,7 @@ def test_several_killers_are_all_found(reference: dict) -> None:
 
 def test_what_was_asked_and_not_answered_is_asked_again_first_and_in_order() -> None:
     _, session = collect(once(KILLER, "lose"))
-    asked = session.asked[CALIBRATION_RUNS:]
+    asked = session.asked[CALIBRATION_RUNS + 1 :]  # one more proves that strikes arrive
     lost_at = asked.index(KILLER)
     again = asked[lost_at + 1 :]
     under_way = asked[max(0, lost_at - WINDOW + 1) : lost_at + 1]
@@ -344,7 +344,8 @@ def test_a_slow_computer_has_a_longer_deadline(monkeypatch: pytest.MonkeyPatch) 
     def slow(session: SimSession, run: Run) -> Answer:
         answer = true_run(session, run)
         assert isinstance(answer, RunResult)
-        object.__setattr__(answer, "elapsed_us", 300_000 + run.run_id)
+        # The first one took a minute, in which kernels were compiled.
+        object.__setattr__(answer, "elapsed_us", 300_000 if run.run_id else 60_000_000)
         return answer
 
     monkeypatch.setattr(SimSession, "run", slow)
@@ -383,6 +384,38 @@ def test_a_node_that_computes_something_else_is_no_experiment() -> None:
         with pytest.raises(DataError, match="is not the emulator's"):
             TaskRunner(session, task(), other, rows.append).collect(TRIALS)
     assert rows == []
+
+
+@pytest.mark.parametrize("protection", [Protection(), Protection(repair_at_once=True), Protection(code="tmr")])
+def test_a_node_whose_strikes_arrive_is_live(protection: Protection) -> None:
+    entry = ProtectionEntry(name="p", protection=protection)
+    with SimSession() as session:
+        session.prepare(WORKLOAD.image.to_bytes(), WORKLOAD.inputs_file())
+        session.configure(protection, 0)
+        assert calibrate(session, Task.of(entry, WORKLOAD, NATURE), WORKLOAD) >= LEAST_DEADLINE_MS
+
+
+@pytest.mark.parametrize("repair_at_once", [False, True])
+def test_a_node_that_strikes_other_memory_than_it_says_is_no_experiment(
+    repair_at_once: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The readback is right: the bytes of a shadow are struck, or what was struck is not undone as it should be."""
+    protection = Protection(repair_at_once=repair_at_once)
+
+    def strike_a_shadow(computer: Computer, fault: Fault) -> Readback:
+        view = computer.arena.view(fault.region)
+        if repair_at_once:
+            return Readback(**dict(zip(("before", "after"), computer.arena.flip(fault.region, fault.bit), strict=True)))
+        before = int(view[fault.bit >> 3])
+        return Readback(before=before, after=before ^ 1 << (fault.bit & 7))
+
+    monkeypatch.setattr(Computer, "inject", strike_a_shadow)
+    entry = ProtectionEntry(name="p", protection=protection)
+    with SimSession() as session:
+        session.prepare(WORKLOAD.image.to_bytes(), WORKLOAD.inputs_file())
+        session.configure(protection, 0)
+        with pytest.raises(DataError, match="strikes do not reach the memory"):
+            calibrate(session, Task.of(entry, WORKLOAD, NATURE), WORKLOAD)
 
 
 @pytest.mark.parametrize("temperature_c", [None, 84.0])
