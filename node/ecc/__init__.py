@@ -6,7 +6,7 @@ from types import MappingProxyType
 
 from node.ecc.code import Code, DecodeReport
 from node.ecc.controls import Oracle, Unprotected
-from node.ecc.hsiao import Hsiao
+from node.ecc.hsiao import Hsiao, Hsiao39
 from node.ecc.parity import Parity
 from node.ecc.region import ProtectedRegion
 from node.ecc.scrubber import Scrubber
@@ -24,6 +24,7 @@ CODES = MappingProxyType(
             VerticalSymbols(),
             VerticalChipkill(),
             Hsiao(),
+            Hsiao39(),
             VerticalHsiao(),
             Tmr(),
             Oracle(),

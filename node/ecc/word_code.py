@@ -20,12 +20,13 @@ def as_words(data: Bytes, start: int, stop: int) -> Words:
     return words
 
 
-def put_back(words: Words, data: Bytes, start: int) -> bool:
-    """Write the copy that :func:`as_words` made; tell whether its filling is still zero."""
+def put_back(words: Words, data: Bytes, start: int, codeword_bytes: int = WORD_BYTES) -> int:
+    """Write the copy that :func:`as_words` made; give the number of codewords whose filling is no longer zero."""
     part = data[start * WORD_BYTES : (start + words.size) * WORD_BYTES]
     copy = words.view(np.uint8)
     part[:] = copy[: part.size]
-    return not copy[part.size :].any()
+    struck = part.size + np.flatnonzero(copy[part.size :])
+    return int(np.unique(struck // codeword_bytes).size)
 
 
 def runs(data: Bytes, start: int, stop: int) -> Iterator[tuple[int, int, bool]]:
@@ -42,6 +43,9 @@ def runs(data: Bytes, start: int, stop: int) -> Iterator[tuple[int, int, bool]]:
 class WordCode(Code):
     """A code that treats each word alike; subclasses say how, on runs that begin at a multiple of 64 words."""
 
+    codeword_bytes = WORD_BYTES
+    """Data bytes of a codeword: 8, or 4 for two of them in a word."""
+
     def _encode(self, data: Bytes, check: Bytes) -> None:
         for start, stop, _ in runs(data, 0, word_count(data.size)):
             self._encode_words(as_words(data, start, stop), check, start)
@@ -50,18 +54,22 @@ class WordCode(Code):
         wrong = sum(
             self._wrong_words(as_words(data, first, last), check, first) for first, last, _ in runs(data, start, stop)
         )
-        return DecodeReport(words=stop - start, detected=wrong)
+        return DecodeReport(words=self._codewords_between(start, stop), detected=wrong)
 
     def _correct(self, data: Bytes, check: Bytes, start: int, stop: int) -> DecodeReport:
         corrected = detected = 0
         for first, last, is_copy in runs(data, start, stop):
             words = as_words(data, first, last)
             repaired, left = self._correct_words(words, check, first)
-            if is_copy and not put_back(words, data, first):
-                # The decoder pointed at a bit that does not exist: more than one bit is wrong in that word.
-                repaired, left = repaired - 1, left + 1
+            if is_copy:
+                # Where the decoder pointed at a bit that does not exist, more than one bit is wrong in the codeword.
+                invented = put_back(words, data, first, self.codeword_bytes)
+                repaired, left = repaired - invented, left + invented
             corrected, detected = corrected + repaired, detected + left
-        return DecodeReport(words=stop - start, corrected=corrected, detected=detected)
+        return DecodeReport(words=self._codewords_between(start, stop), corrected=corrected, detected=detected)
+
+    def _codewords_between(self, start: int, stop: int) -> int:
+        return (stop - start) * WORD_BYTES // self.codeword_bytes
 
     @abstractmethod
     def _encode_words(self, words: Words, check: Bytes, start: int) -> None:

@@ -39,6 +39,7 @@ def test_the_codes_are_there_under_their_names():
         "vertical_ssc",
         "vertical_chipkill",
         "hsiao_72_64",
+        "hsiao_39_32",
         "vertical_hsiao",
         "tmr",
         "oracle",

@@ -39,6 +39,9 @@ of every 2nd, 4th, ... 32nd, adds up to zero; with the figure's own order 161 of
 LAID_COLUMNS = tuple(EXCHANGED.get(k, FIG6_COLUMNS[k]) for k in ROW_ORDER)
 """Column of the vertical Hsiao code for each row of a block."""
 
+PUBLISHED_39_32 = (0x2606BD25, 0xDEBA8050, 0x413D89AA, 0x31234ED1, 0xC2C1323B, 0x2DCC624C, 0x98505586)
+"""Data bits of each row of the (39,32) code of the OpenTitan project (``prim_secded_39_32``)."""
+
 UNCORRECTABLE = 255
 
 
