@@ -16,7 +16,6 @@ from hil.report.numbers import (
     NOTHING,
     change_text,
     count_text,
-    interval_text,
     limits_text,
     share_text,
     significant,
@@ -39,6 +38,8 @@ def table(summary: Summary, console: Console | None = None) -> str:
             out.print(Text(f"! {warning}", style="yellow"))
         out.print()
         out.print(_outcomes(summary))
+        if summary.header.rate_per_bit_day is not None:
+            out.print(_per_day(summary))
         out.print(_costs(summary))
         out.print(Text(noise_floor_text(summary)))
         if summary.complete:
@@ -62,17 +63,26 @@ def _outcomes(summary: Summary) -> Table:
     floor = NOTHING if summary.noise_floor is None else significant(1e6 * summary.noise_floor)
     grid = _grid(f"Outcomes in trials; failures per million strikes with 95 % limits (noise floor {floor})")
     late = any(task.outcomes[Outcome.LATE] for task in summary.tasks)
-    per_day = summary.header.rate_per_bit_day is not None
     columns = ["trials", "SDC\ncrit.", "SDC\ntol.", "DUE", "crash,\nhang", *(["late"] if late else [])]
-    columns += ["corrected", "failures\nper million", "95 %\nlimits", *(["failures\nper day"] if per_day else [])]
+    columns += ["corrected", "failures\nper million", "95 %\nlimits"]
     for name in columns:
         grid.add_column(name, justify="right", no_wrap=name.startswith("95 %"))
     for task in summary.tasks:
-        grid.add_row(*_outcome_cells(task, late=late, per_day=per_day))
+        grid.add_row(*_outcome_cells(task, late=late))
     return grid
 
 
-def _outcome_cells(task: TaskSummary, *, late: bool, per_day: bool) -> list[str | Text]:
+def _per_day(summary: Summary) -> Table:
+    grid = _grid("Failures per day at the rate given")
+    for name in ("failures\nper day", "low rate, low limit to\nhigh rate, high limit"):
+        grid.add_column(name, justify="right", no_wrap=True)
+    for task in summary.tasks:
+        days = task.failures_per_day
+        grid.add_row(_name(task), significant(days.best) if days else NOTHING, limits_text(days))
+    return grid
+
+
+def _outcome_cells(task: TaskSummary, *, late: bool) -> list[str | Text]:
     counts = [task.outcomes[kind] for kind in (Outcome.SDC_CRITICAL, Outcome.SDC_TOLERABLE, Outcome.DUE)]
     counts.append(sum(task.outcomes[kind] for kind in _LOST))
     if late:
@@ -81,8 +91,6 @@ def _outcome_cells(task: TaskSummary, *, late: bool, per_day: bool) -> list[str 
     failure = task.failure and task.failure.per_million()
     cells: list[str | Text] = [_name(task), count_text(task.trials), *map(count_text, counts)]
     cells += [significant(failure.best) if failure else NOTHING, limits_text(failure)]
-    if per_day:
-        cells.append(interval_text(task.failures_per_day))
     return cells
 
 

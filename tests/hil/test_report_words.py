@@ -104,6 +104,8 @@ def test_the_table_fits_a_log_and_says_all(tmp_path: Path, monkeypatch: pytest.M
     for words in ("hsiao_72_64", "null*", "per day", "below", "restore", "noise floor 36,200", "Not struck: steps"):
         assert words in text
     assert "Infrastructure attempts, run again: 1." in text
+    names = [line for line in text.splitlines() if line.strip().startswith("hsiao_72_64 ")]
+    assert len(names) == 3, "in outcomes, rates and costs: no name is squeezed"
 
 
 def test_the_table_never_takes_names_for_markup(tmp_path: Path) -> None:
