@@ -54,6 +54,8 @@ class Bridge:
         The boot ids seen, each once in order: a new one is a restarted computer.
     progress
         Called with every :class:`~firmware_bridge.messages.Progress` that comes, if set.
+    housekeeping
+        Called with every telemetry packet that the node sends unasked, if set; see :mod:`.telemetry`.
 
     Examples
     --------
@@ -88,6 +90,7 @@ class Bridge:
         self._agent_id: int | None = None
         self.boot_ids: list[int] = []
         self.progress: Callable[[m.Progress], None] | None = None
+        self.housekeeping: Callable[[bytes], None] | None = None
 
     @classmethod
     def connect(
@@ -282,6 +285,7 @@ class Bridge:
         while request_id not in self._replies:
             try:
                 self._take_in(self._channel.poll(self._silence_s / 4))
+                self._hand_on(self._channel.unreliable())
                 self._check_session()
                 if request_id not in self._replies:
                     self._check_life()
@@ -315,6 +319,11 @@ class Bridge:
                 self._note_boot(message.boot_id)
             if self._pending.pop(request_id, None) is not None:
                 self._replies[request_id] = message
+
+    def _hand_on(self, packets: list[bytes]) -> None:
+        if self.housekeeping is not None:
+            for packet in packets:
+                self.housekeeping(packet)
 
     def _on_hello(self, hello: m.Hello) -> None:
         if self._agent_id is not None and hello.agent_id != self._agent_id:

@@ -80,6 +80,15 @@ class Channel:
         self._link.send(message, urgent)
         self._push(self._clock())
 
+    def send_unreliable(self, packet: bytes) -> None:
+        """Send a whole Space Packet once, see :meth:`.link.Link.send_unreliable`."""
+        self._link.send_unreliable(packet)
+        self._push(self._clock())
+
+    def unreliable(self) -> list[bytes]:
+        """The packets that the other end sent this way and that :meth:`poll` has taken in since the last call."""
+        return self._link.unreliable()
+
     def probe(self) -> None:
         """Host: ask the node's end of the link for a sign of life."""
         self._link.probe()

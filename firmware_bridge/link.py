@@ -21,6 +21,7 @@ from .packets import (
     SequenceFlags,
     SpacePacket,
     decode_packet,
+    encode_packet,
     join_packet,
 )
 from .session import Sync, SyncKind, check_peer
@@ -32,6 +33,11 @@ APID_SYNC = 0x100
 APID_ACK = 0x101
 APID_URGENT = 0x110
 APID_BULK = 0x111
+
+UNRELIABLE = range(0x120, 0x130)
+"""APIDs of packets that are sent once and never again: telemetry that is soon out of date."""
+UNRELIABLE_KEPT = 64
+"""So many of them wait for a program that does not fetch them; the oldest go first."""
 
 ACK_DELAY_S = 0.005
 ACK_EVERY = 16
@@ -126,6 +132,7 @@ class Link:
         self._open = False
         self._old_nonces: deque[int] = deque(maxlen=_OLD_SESSIONS)
         self._control: list[bytes] = []
+        self._unreliable: deque[bytes] = deque(maxlen=UNRELIABLE_KEPT)
         self._sync_at_s: float | None = 0.0 if self._is_host else None
         self._sync_repeat_s = _SYNC_REPEAT_S
         self._ack_at_s: float | None = None
@@ -187,6 +194,17 @@ class Link:
         messages = self._receiver.take()
         self._stats.messages_received += len(messages)
         return messages
+
+    def send_unreliable(self, packet: bytes) -> None:
+        """Send a whole Space Packet of an APID in :data:`UNRELIABLE` once; without a session nobody hears it."""
+        if self._open:
+            self._control.append(encode_frame(packet))
+
+    def unreliable(self) -> list[bytes]:
+        """The packets of that kind that arrived since the last call, whole."""
+        packets = list(self._unreliable)
+        self._unreliable.clear()
+        return packets
 
     def restart(self) -> None:
         """Host: open a new session. What was sent and not yet delivered is given up."""
@@ -251,6 +269,8 @@ class Link:
         """What is not a part of a message of this session."""
         if packet.apid == APID_SYNC:
             self._on_sync(packet.data, now_s)
+        elif packet.apid in UNRELIABLE:
+            self._unreliable.append(encode_packet(packet))
         elif len(packet.data) <= DATA.size or (stream is None and packet.apid != APID_ACK):
             self._stats.bad_packets += 1
         elif not self._open or int.from_bytes(packet.data[:2], "big") != self._nonce & 0xFFFF:

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from .errors import DataError
+from .messages import Telemetry
 from .packets import COUNT_MODULUS, HEADER_BYTES, PacketType, SequenceFlags, SpacePacket, encode_packet
 
 KINDS = {"u8": "B", "u16": "H", "u32": "I", "u64": "Q", "f32": "f"}
@@ -84,3 +85,43 @@ class PacketLayout:
 
 def _fitted(field: PlainField, value: float) -> float:
     return value if field.kind == "f32" else min(int(value), (1 << field.bits) - 1)
+
+
+HOUSEKEEPING = PacketLayout(
+    apid=0x120,
+    name="Housekeeping",
+    meaning="The node's state, sent unasked at a period and never repeated.",
+    fields=(
+        PlainField(name="boot_id", kind="u64", meaning="drawn anew at each start of the computer"),
+        PlainField(name="uptime", kind="u32", unit="ms", meaning="since the computer's start"),
+        PlainField(name="plant_temperature", kind="f32", unit="degC", meaning="as the host says; NaN if it does not"),
+        PlainField(name="board_temperature", kind="f32", unit="degC", meaning="of the board's sensor; NaN without one"),
+        PlainField(name="clock", kind="f32", unit="MHz", meaning="of the processor; NaN if unknown"),
+        PlainField(name="clock_ratio", kind="f32", meaning="share of the full clock that is allowed"),
+        PlainField(name="throttled", kind="u32", meaning="bits of get_throttled"),
+        PlainField(name="load", kind="f32", meaning="share of the time spent computing since the telemetry before"),
+        PlainField(name="inferences", kind="u32", meaning="since the computer's start"),
+        PlainField(name="corrected_words", kind="u32", meaning="codewords repaired"),
+        PlainField(name="detected_words", kind="u32", meaning="codewords found wrong and not repaired"),
+        PlainField(name="reloads", kind="u32", meaning="memory loaded again"),
+    ),
+)
+
+
+def housekeeping_packet(telemetry: Telemetry, boot_id: int, count: int) -> bytes:
+    """Give the packet that says what a telemetry message says."""
+    values = {
+        "boot_id": boot_id,
+        "uptime": telemetry.uptime_ms,
+        "plant_temperature": telemetry.plant_c,
+        "board_temperature": telemetry.board_c,
+        "clock": telemetry.clock_mhz,
+        "clock_ratio": telemetry.clock_ratio,
+        "throttled": telemetry.throttled,
+        "load": telemetry.load,
+        "inferences": telemetry.inferences,
+        "corrected_words": telemetry.corrected_words,
+        "detected_words": telemetry.detected_words,
+        "reloads": telemetry.reloads,
+    }
+    return HOUSEKEEPING.packet(values, count)

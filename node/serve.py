@@ -13,6 +13,7 @@ from pathlib import Path
 from firmware_bridge import codec
 from firmware_bridge.channel import Channel
 from firmware_bridge.errors import PortError
+from firmware_bridge.link import ABANDONED_S
 from firmware_bridge.messages import Progress
 from firmware_bridge.transport import Transport
 from node.agent import Preparation, ServiceFactory
@@ -21,6 +22,8 @@ from node.doors import RETRY_S, Door, OneLine
 from node.runners import InlineComputer, Runner
 from node.supervisor import UNASKED, Supervisor
 
+HOUSEKEEPING_S = 1.0
+"""Period of the telemetry that is sent unasked."""
 IDLE_S = 60.0
 """Longest wait; every event of interest ends it sooner."""
 SAY_GOODBYE_S = 0.2
@@ -75,7 +78,8 @@ class Server:
         self._channel: Channel | None = None
         self._had_host = False
         self._try_again_s = 0.0
-        self._supervisor = Supervisor(runner, store, send=self._send, log=log)
+        self._house_kept_s = time.monotonic()
+        self._supervisor = Supervisor(runner, store, send=self._send, log=log, send_packet=self._send_packet)
 
     def run(self, stop: Stop) -> None:
         """Serve until asked to stop, or until the last line has ended."""
@@ -85,6 +89,7 @@ class Server:
             busy = True
             while not stop.is_set and not self._finished:
                 self._hear(stop, 0.0 if busy else self._wait_s())
+                self._keep_house()
                 busy = self._supervisor.advance()
             self._say_goodbye()
         finally:
@@ -92,6 +97,17 @@ class Server:
             self._door.close()
             if self._channel is not None:
                 self._channel.close()
+
+    def _keep_house(self) -> None:
+        """Have telemetry sent at its period, as long as a host listens."""
+        if self._somebody_listens and time.monotonic() >= self._house_kept_s + HOUSEKEEPING_S:
+            self._house_kept_s = time.monotonic()
+            self._supervisor.keep_house()
+
+    @property
+    def _somebody_listens(self) -> bool:
+        channel = self._channel
+        return channel is not None and channel.established and channel.silent_s < ABANDONED_S
 
     def _say_goodbye(self) -> None:
         """Give the last replies a moment to arrive."""
@@ -116,6 +132,8 @@ class Server:
         now_s = time.monotonic()
         due_s = self._supervisor.next_event_s()
         waits = [IDLE_S if due_s is None else due_s - now_s]
+        if self._somebody_listens:
+            waits.append(self._house_kept_s + HOUSEKEEPING_S - now_s)
         if self._runner.patience_s is not None:
             waits.append(self._runner.patience_s)
         if self._channel is None and not self._door.readers:
@@ -154,6 +172,14 @@ class Server:
             return
         try:
             self._channel.send(body, urgent)
+        except PortError as error:
+            self._lost(error)
+
+    def _send_packet(self, packet: bytes) -> None:
+        if self._channel is None:
+            return
+        try:
+            self._channel.send_unreliable(packet)
         except PortError as error:
             self._lost(error)
 

@@ -38,6 +38,7 @@ from firmware_bridge.messages import (
 )
 from firmware_bridge.responder import Replies
 from firmware_bridge.streams import MAX_MESSAGE
+from firmware_bridge.telemetry import housekeeping_packet
 from node.blob_store import BlobStore, Holding
 from node.runners import Ended, Event, Runner
 
@@ -83,6 +84,8 @@ class Supervisor:
         Takes each encoded reply for the line, and whether it may overtake others.
     log : callable
         Takes one line about each thing out of the ordinary.
+    send_packet : callable
+        Takes each telemetry packet that nobody asked for.
     clock : callable
         Monotonic seconds.
     """
@@ -94,11 +97,14 @@ class Supervisor:
         *,
         send: Callable[[bytes, bool], None],
         log: Callable[[str], None],
+        send_packet: Callable[[bytes], None] = lambda _packet: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._runner = runner
         self._store = store
         self._send = send
+        self._send_packet = send_packet
+        self._packets = 0
         self._log = log
         self._clock = clock
         self._replies = Replies()
@@ -219,6 +225,12 @@ class Supervisor:
         self._runner.kill()
         return True
 
+    def keep_house(self) -> None:
+        """Ask the computer for the telemetry that goes out unasked, unless that is under way or it cannot answer."""
+        asked = any(job.request_id is None for job in self._waiting)
+        if self._state in (State.READY, State.BUSY) and not asked:
+            self._waiting.appendleft(Job(message=TelemetryRequest(), request_id=None))
+
     def next_event_s(self) -> float | None:
         """Give the time at which :meth:`advance` is due even if nothing is heard, or None."""
         return self._deadline_s if not self._overdue else None
@@ -244,8 +256,7 @@ class Supervisor:
 
     def _patience_s(self, job: Job) -> float:
         """Give how long a job may be silent: loading and configuring may have to compile."""
-        preparing = job.request_id is None or isinstance(job.message, REMEMBERED)
-        return max(self._request_s, PREPARATION_S) if preparing else self._request_s
+        return max(self._request_s, PREPARATION_S) if isinstance(job.message, REMEMBERED) else self._request_s
 
     def _on_event(self, event: Event) -> None:
         match event:
@@ -283,6 +294,9 @@ class Supervisor:
         if job.request_id is None:
             if isinstance(reply, Failed):
                 self._log(f"after a restart: {type(job.message).__name__}: {reply.text}")
+            if isinstance(reply, Telemetry):
+                self._send_packet(housekeeping_packet(reply, self._boot_id, self._packets))
+                self._packets += 1
             return
         self._failed_starts = 0
         if isinstance(job.message, LoadBegin) and isinstance(reply, Done):

@@ -63,6 +63,21 @@ def show(file: Path) -> None:
 
 @command.command()
 @click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False))
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="File to write.")
+def packets(file: Path, out: Path) -> None:
+    """Write the telemetry in FILE that the node sent unasked, as CCSDS Space Packets (see `hil export xtce`)."""
+    from firmware_bridge.conversation import frames_of
+    from firmware_bridge.link import UNRELIABLE
+    from firmware_bridge.packets import encode_packet
+    from firmware_bridge.transcript import read_transcript
+
+    found = [packet for _, _, packet in frames_of(read_transcript(file)) if packet.apid in UNRELIABLE]
+    out.write_bytes(b"".join(map(encode_packet, found)))
+    click.echo(f"{out}  {len(found)} packets")
+
+
+@command.command()
+@click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False))
 @click.option("--target", default="pty", show_default=True, help="A node that holds nothing yet.")
 @click.pass_context
 def replay(context: click.Context, file: Path, target: str) -> None:

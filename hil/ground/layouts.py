@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from firmware_bridge.telemetry import PacketLayout, PlainField
+from firmware_bridge.telemetry import HOUSEKEEPING, PacketLayout, PlainField
 from hil.campaign.outcome import Outcome
 
 TRIAL = PacketLayout(
@@ -43,4 +43,5 @@ HEAT = PacketLayout(
     ),
 )
 
-LAYOUTS = (TRIAL, HEAT)
+LAYOUTS = (HOUSEKEEPING, TRIAL, HEAT)
+"""All packets that ground software may meet: the node's own, and those of a run."""

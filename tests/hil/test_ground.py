@@ -18,8 +18,10 @@ from space_packet_parser.xtce.definitions import XtcePacketDefinition
 from space_packet_parser.xtce.validation import validate_xtce
 
 from firmware_bridge.errors import ConfigError, DataError
+from firmware_bridge.framing import encode_frame
 from firmware_bridge.packets import decode_packet
-from firmware_bridge.telemetry import PacketLayout, PlainField
+from firmware_bridge.telemetry import HOUSEKEEPING, PacketLayout, PlainField
+from firmware_bridge.transcript import Direction, Recorder
 from hil.campaign.outcome import Outcome
 from hil.campaign.record import HeatRow, TrialRow
 from hil.campaign.store import read_header, read_rows
@@ -193,3 +195,17 @@ def test_the_commands_write_what_the_functions_give(run: Path, tmp_path: Path, c
 def test_a_directory_without_a_run_is_named(tmp_path: Path, kind: str, capsys) -> None:
     assert main(["export", kind, str(tmp_path)]) == ConfigError.exit_code
     assert str(tmp_path) in capsys.readouterr().err
+
+
+def test_what_a_node_sent_is_taken_out_of_a_transcript(tmp_path: Path, database: Path, capsys) -> None:
+    packet = HOUSEKEEPING.packet({field.name: 3 for field in HOUSEKEEPING.fields}, 9)
+    recorder = Recorder((tmp_path / "line.fntr").open("wb"), "host", 0.0)
+    recorder.passed(Direction.RECEIVED, b"login: \0" + encode_frame(packet) + encode_frame(b"not a packet"), 1.0)
+    recorder.close()
+    assert main(["transcript", "packets", str(tmp_path / "line.fntr"), "--out", str(tmp_path / "p")]) == 0
+    assert "1 packets" in capsys.readouterr().out
+    (raw,) = ccsds_generator(io.BytesIO((tmp_path / "p").read_bytes()))
+    parsed = XtcePacketDefinition.from_xtce(database).parse_bytes(raw)
+    assert (parsed["PKT_APID"], parsed["SRC_SEQ_CTR"]) == (HOUSEKEEPING.apid, 9)
+    assert parsed["Housekeeping_clock"] == 3.0
+    assert parsed["Housekeeping_boot_id"] == 3
