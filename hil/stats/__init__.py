@@ -1,4 +1,7 @@
-"""Arithmetic: counts, estimates and intervals whose coverage is tested; pure functions, no dependencies."""
+"""Arithmetic: counts, estimates and intervals whose coverage is tested; pure functions.
+
+:mod:`hil.stats.weighted` (strata, steered draws, clusters) works on arrays and is imported by itself.
+"""
 
 from hil.stats.counts import OutcomeCounts, OutcomeStrata, PairedCounts
 from hil.stats.family import each_confidence

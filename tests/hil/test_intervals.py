@@ -172,7 +172,15 @@ def test_mcnemar_refuses_negative_counts():
 
 @pytest.mark.parametrize(
     ("population", "published"),
-    [(27_648, 10_389), (147_456, 14_954), (294_912, 15_752), (589_824, 16_184), (17_174_144, 16_625)],
+    [
+        (27_648, 10_389),
+        (147_456, 14_954),
+        (294_912, 15_752),
+        (589_824, 16_184),
+        (17_174_144, 16_625),
+        (4_608, 3_609),
+        (18_432, 8_746),
+    ],
 )
 def test_sample_sizes_equal_the_published_table(population, published):
     # Per-layer and whole-network sizes of a published ResNet-20 campaign, at e = 1 %, t = 2.58, p = 0.5.
