@@ -2,42 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from os import PathLike
 from pathlib import Path
 
-from firmware_bridge.errors import ModelError
-from hil.compiler import lower_float, lower_integer, shapes
+from hil.compiler import lower_integer
 from hil.compiler.graph import Graph, Node
 from hil.compiler.load import load_graph
+from hil.compiler.lower_elementwise import constant_output
 from hil.compiler.lowering import Lowering
+from hil.compiler.operators import OPERATORS
 from hil.compiler.plan import plan_image
 from hil.compiler.program import Buffer, Program, Tensor, elements
+from hil.compiler.views import copied, view_of
 from node.model.image import Image
-
-OPERATORS: dict[str, Callable[[Lowering, Node], None]] = {
-    "Add": lower_float.lower_add,
-    "AveragePool": lower_float.lower_pool,
-    "BatchNormalization": lower_float.lower_batch_normalization,
-    "Clip": lower_float.lower_clamp,
-    "Conv": lower_float.lower_conv,
-    "DequantizeLinear": lower_integer.lower_dequantize,
-    "Dropout": shapes.lower_identity,
-    "Flatten": shapes.lower_reshape,
-    "Gemm": lower_float.lower_gemm,
-    "GlobalAveragePool": lower_float.lower_pool,
-    "Identity": shapes.lower_identity,
-    "MatMul": lower_float.lower_matmul,
-    "MaxPool": lower_float.lower_pool,
-    "QuantizeLinear": lower_integer.lower_quantize,
-    "Relu": lower_float.lower_clamp,
-    "Reshape": shapes.lower_reshape,
-    "Softmax": lower_float.lower_softmax,
-    "Squeeze": shapes.lower_reshape,
-    "Transpose": shapes.lower_transpose,
-    "Unsqueeze": shapes.lower_reshape,
-}
-"""What each operator becomes; Constant and everything computed from constants is folded before."""
 
 
 def compile_model(path: str | PathLike[str], input_shapes: Mapping[str, Sequence[int]] | None = None) -> Image:
@@ -48,7 +26,7 @@ def compile_model(path: str | PathLike[str], input_shapes: Mapping[str, Sequence
     path : str or Path
         The ONNX file.
     input_shapes : mapping, optional
-        Shapes for inputs with open dimensions; the batch is 1.
+        Shapes for inputs with open dimensions; an open batch is 1 without it.
 
     Returns
     -------
@@ -59,7 +37,7 @@ def compile_model(path: str | PathLike[str], input_shapes: Mapping[str, Sequence
     ModelError
         When the file cannot be read, or an operator or a shape of it is not supported.
     """
-    graph = load_graph(Path(path), input_shapes)
+    graph = load_graph(Path(path), input_shapes, frozenset(OPERATORS))
     refuse_unsupported(graph)
     program = Program(graph.name)
     low = Lowering(graph, program)
@@ -71,15 +49,21 @@ def compile_model(path: str | PathLike[str], input_shapes: Mapping[str, Sequence
         if not low.is_absorbed(node):
             _lower(low, node)
     for name in graph.outputs:
-        if name not in low.values:
-            raise ModelError(f"{graph.source}: output {name!r} is constant: there is nothing to compute")
-        tensor = low.values[name]
-        if tensor.quantisation is not None:
-            tensor = low.dequantise(name, tensor, tensor.quantisation)
-        program.outputs.append((name, program.as_plain(name, tensor)))
-    if not program.drafts:
-        raise ModelError(f"{graph.source}: the model computes nothing: its outputs are its inputs, reshaped")
+        program.outputs.append((name, _output(low, name)))
     return plan_image(program)
+
+
+def _output(low: Lowering, name: str) -> Tensor:
+    """Give a model output with its real values in the order of its shape; an input or a constant is copied."""
+    if name not in low.values:
+        return constant_output(low, name)
+    tensor = low.values[name]
+    if tensor.quantisation is not None:
+        tensor = low.dequantise(name, tensor, tensor.quantisation)
+    tensor = low.program.as_plain(name, tensor)
+    if any(tensor.buffer is given.buffer for _, given in low.program.inputs):
+        return copied(low, name, view_of(tensor))
+    return tensor
 
 
 def _lower(low: Lowering, node: Node) -> None:

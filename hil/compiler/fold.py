@@ -70,8 +70,8 @@ def _fold_once(model: Any, shapes: dict[str, tuple[int, ...]], path: Path) -> bo
     found: dict[str, Any] = {}
     for node in model.graph.node:
         known = constants | found
-        if node.op_type == "Shape" and not node.attribute and node.input[0] in shapes:
-            found[node.output[0]] = np.array(shapes[node.input[0]], np.int64)
+        if node.op_type in ("Shape", "Size") and node.input[0] in shapes:
+            found[node.output[0]] = _shape(node, shapes[node.input[0]])
         elif node.op_type not in KEPT and node.domain in ("", "ai.onnx") and _is_constant(node, known):
             found |= _evaluate(model, node, known, path)
         else:
@@ -84,6 +84,14 @@ def _fold_once(model: Any, shapes: dict[str, tuple[int, ...]], path: Path) -> bo
     tensors = [numpy_helper.from_array(np.asarray(value), name) for name, value in found.items()]
     model.graph.initializer.extend(tensors)
     return True
+
+
+def _shape(node: Any, shape: tuple[int, ...]) -> Any:
+    """Give what a Shape or Size node of a known shape gives."""
+    if node.op_type == "Size":
+        return np.array(np.prod(shape, dtype=np.int64), np.int64)
+    bounds = {attribute.name: attribute.i for attribute in node.attribute}
+    return np.array(shape[bounds.get("start", 0) : bounds.get("end", len(shape))], np.int64)
 
 
 def _is_constant(node: Any, known: dict[str, Any]) -> bool:
@@ -116,7 +124,7 @@ def _drop_pass_through(model: Any) -> None:
     for node in model.graph.node:
         for index, name in enumerate(node.input):
             node.input[index] = replaced.get(name, name)
-        if node.op_type in PASS_THROUGH and node.output[0] not in outputs:
+        if node.op_type in PASS_THROUGH and len(node.output) == 1 and node.output[0] not in outputs:
             replaced[node.output[0]] = node.input[0]
         else:
             kept.append(onnx.NodeProto.FromString(node.SerializeToString()))

@@ -11,13 +11,23 @@ from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from onnx import numpy_helper
 
 from firmware_bridge.errors import ModelError
+from hil.compiler.expand import expand_functions
 from hil.compiler.fold import constant_arrays, fold_constants
 from hil.compiler.graph import Graph, Node, Port
 
-FLOAT_DTYPES = {onnx.TensorProto.FLOAT: "float32", onnx.TensorProto.INT8: "int8", onnx.TensorProto.UINT8: "uint8"}
+INPUT_DTYPES = {
+    onnx.TensorProto.FLOAT: "float32",
+    onnx.TensorProto.INT8: "int8",
+    onnx.TensorProto.UINT8: "uint8",
+    onnx.TensorProto.INT32: "int32",
+    onnx.TensorProto.INT64: "int64",
+    onnx.TensorProto.BOOL: "bool",
+}
 
 
-def load_graph(path: Path, input_shapes: Mapping[str, Sequence[int]] | None = None) -> Graph:
+def load_graph(
+    path: Path, input_shapes: Mapping[str, Sequence[int]] | None = None, supported: frozenset[str] = frozenset()
+) -> Graph:
     """Read an ONNX file, fix its input shapes and fold what is constant.
 
     Parameters
@@ -25,7 +35,9 @@ def load_graph(path: Path, input_shapes: Mapping[str, Sequence[int]] | None = No
     path : Path
         The model, with its external data beside it.
     input_shapes : mapping, optional
-        Shapes for inputs; without it the first dimension becomes 1 and any other must be known.
+        Shapes for inputs; without it an open first dimension becomes 1 and any other must be known.
+    supported : frozenset of str
+        Operators that are kept although ONNX defines them by others.
 
     Raises
     ------
@@ -36,6 +48,7 @@ def load_graph(path: Path, input_shapes: Mapping[str, Sequence[int]] | None = No
     ports = _fix_inputs(model, path, dict(input_shapes or {}))
     _sort_nodes(model, path)
     _check(model, path)
+    model = expand_functions(model, supported, path)
     fold_constants(model, path)
     constants = constant_arrays(model, path)
     nodes = tuple(_node(proto, index, path) for index, proto in enumerate(model.graph.node))
@@ -86,14 +99,14 @@ def _fix_inputs(model: Any, path: Path, shapes: dict[str, Sequence[int]]) -> tup
     ports = []
     for value in given:
         kind = value.type.tensor_type
-        if kind.elem_type not in FLOAT_DTYPES:
+        if kind.elem_type not in INPUT_DTYPES:
             found = onnx.TensorProto.DataType.Name(kind.elem_type)
-            raise ModelError(f"{path}: input {value.name!r} is {found}: give float32, int8 or uint8")
+            raise ModelError(f"{path}: input {value.name!r} is {found}: give one of {', '.join(INPUT_DTYPES.values())}")
         shape = _shape(value, path, shapes.get(value.name))
         kind.shape.ClearField("dim")
         for size in shape:
             kind.shape.dim.add().dim_value = size
-        ports.append(Port(value.name, FLOAT_DTYPES[kind.elem_type], shape))
+        ports.append(Port(value.name, INPUT_DTYPES[kind.elem_type], shape))
     if not ports:
         raise ModelError(f"{path}: the model has no input: there is nothing to run it on")
     return tuple(ports)
@@ -108,13 +121,10 @@ def _shape(value: Any, path: Path, given: Sequence[int] | None) -> tuple[int, ..
         if not fits or any(d > 0 and d != s for d, s in zip(declared, shape, strict=False)):
             raise ModelError(f"{path}: input {value.name!r} declares {declared}, which {shape} does not fit")
     else:
-        shape = tuple(1 if i == 0 and len(declared) > 1 else size for i, size in enumerate(declared))
-        shape = tuple(1 if i == 0 and size == 0 else size for i, size in enumerate(shape))
+        shape = tuple(1 if i == 0 and size == 0 else size for i, size in enumerate(declared))
     if any(size < 1 for size in shape):
         names = [d.dim_param or d.dim_value for d in kind.shape.dim]
         raise ModelError(f"{path}: input {value.name!r} has the open shape {names}: give input_shapes for it")
-    if len(shape) > 1 and shape[0] != 1:
-        raise ModelError(f"{path}: input {value.name!r} has shape {shape}: the node runs one sample, batch 1")
     return shape
 
 

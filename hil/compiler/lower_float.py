@@ -78,10 +78,11 @@ def convolve(low: Lowering, node: Node, parameters: tuple[Array, Array], last: N
     else:
         scratch = scratch_of(node, step)
         weights, packed_bias = packed_groups(weights, groups), packed_vector(bias, groups)
-    shape = (1, out_c, *window.out) if len(source.shape) == 4 else (1, out_c, window.out[1])
+    shape = window.shape(source, out_c)
     out = Tensor(Buffer(name, "float32", elements(shape)), shape, channels_last=True)
     given = {"weights": low.parameter(node, 1, weights), "bias": low.parameter(node, 2, packed_bias)}
-    low.program.emit(Draft(node.name, step, {"in_a": source.buffer}, given, out.buffer, scratch))
+    draft = Draft(node.name, step, {"in_a": source.buffer}, given, out.buffer, scratch)
+    low.program.emit_samples(draft, shape[0])
     low.values[name] = out
 
 
@@ -227,7 +228,8 @@ def lower_pool(low: Lowering, node: Node) -> None:
     source = low.image(node, low.tensor(node, 0))
     step, out = pool_step(node, source)
     opcode = Opcode.MAX_POOL_F32 if node.op == "MaxPool" else Opcode.AVERAGE_POOL_F32
-    low.program.emit(Draft(node.name, replace(step, opcode=opcode), {"in_a": source.buffer}, {}, out.buffer))
+    draft = Draft(node.name, replace(step, opcode=opcode), {"in_a": source.buffer}, {}, out.buffer)
+    low.program.emit_samples(draft, out.shape[0])
     low.values[node.outputs[0]] = out
 
 
@@ -238,19 +240,6 @@ def pool_step(node: Node, source: Tensor) -> tuple[Step, Tensor]:
     whole = node.op == "GlobalAveragePool"
     window = window_of(node, source, source.shape[2:] if whole else tuple(node.attributes["kernel_shape"]))
     step = Step(opcode=0, count=int(node.attributes.get("count_include_pad", 0)))
-    shape = (1, source.channels, *window.out) if len(source.shape) == 4 else (1, source.channels, window.out[1])
+    shape = window.shape(source, source.channels)
     buffer = Buffer(node.outputs[0], source.buffer.dtype, elements(shape))
     return window.apply(step, source, source.channels), replace(source, buffer=buffer, shape=shape)
-
-
-def lower_softmax(low: Lowering, node: Node) -> None:
-    """Lower Softmax over the last axis, or over all where the old operator flattens."""
-    source = low.program.as_plain(node.name, low.tensor(node, 0))
-    axis = int(node.attributes.get("axis", -1 if low.graph.opset >= 13 else 1)) % max(1, len(source.shape))
-    width = elements(source.shape[axis:])
-    if low.graph.opset >= 13 and width != source.shape[axis]:
-        raise node.error(f"axis {axis} of shape {source.shape}: the last axis is supported")
-    step = Step(opcode=Opcode.SOFTMAX_F32, in_w=source.buffer.count // width, in_c=width)
-    out = replace(source, buffer=Buffer(node.outputs[0], "float32", source.buffer.count))
-    low.program.emit(Draft(node.name, step, {"in_a": source.buffer}, {}, out.buffer))
-    low.values[node.outputs[0]] = out

@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from hil.compiler.graph import Array, Node
+from hil.compiler.lower_elementwise import binary
 from hil.compiler.lower_float import (
     check_channels,
     in_memory_order,
@@ -20,12 +21,17 @@ from hil.compiler.lower_float import (
 )
 from hil.compiler.lowering import Lowering, QuantisedConstant
 from hil.compiler.program import Buffer, Draft, Parameter, Quantisation, Tensor, elements, pack
+from hil.compiler.views import View, cast, constant_view, mapped, view_of
 from hil.compiler.window import window_of
+from node.kernels.inference.general import codes
 from node.model.steps import Opcode, Step
 
 
 def lower_quantize(low: Lowering, node: Node) -> None:
     """Lower QuantizeLinear: nothing where the value already is that integer, else a step."""
+    if low.constant(node, 1).size > 1:
+        _quantise_channels(low, node)
+        return
     source = low.raw(node, 0)
     kind = low.quantisation(node)
     name = node.outputs[0]
@@ -57,7 +63,48 @@ def lower_dequantize(low: Lowering, node: Node) -> None:
             raise node.error("block_size is not supported: quantise per tensor or per channel")
         low.quantised[node.outputs[0]] = QuantisedConstant(integers, low.constant(node, 1), zero, axis)
         return
+    if low.constant(node, 1).size > 1:
+        _dequantise_channels(low, node)
+        return
     low.values[node.outputs[0]] = replace(low.raw(node, 0), quantisation=low.quantisation(node))
+
+
+def _along_axis(low: Lowering, node: Node, index: int, source: View) -> View:
+    """Give the scales or zero points of an activation, one for each index of an axis, as floats."""
+    rank = len(source.shape)
+    axis = int(node.attributes.get("axis", 1)) % rank
+    if int(node.attributes.get("block_size", 0)):
+        raise node.error("block_size is not supported: quantise per tensor or per channel")
+    values = low.constant(node, index).astype(np.float32)
+    shape = [-1 if i == axis else 1 for i in range(rank)]
+    return constant_view(low, f"{node.name}.{'scale' if index == 1 else 'zero'}", values.reshape(shape))
+
+
+def _dequantise_channels(low: Lowering, node: Node) -> None:
+    """Lower DequantizeLinear of an activation with a scale for each channel, in floats."""
+    source = view_of(low.raw(node, 0))
+    name = node.outputs[0]
+    real = view_of(cast(low, f"{name}.real", source, "float32"))
+    if node.input(2):
+        real = view_of(binary(low, f"{name}.centred", "Sub", real, _along_axis(low, node, 2, source)))
+    low.values[name] = binary(low, name, "Mul", real, _along_axis(low, node, 1, source))
+
+
+def _quantise_channels(low: Lowering, node: Node) -> None:
+    """Lower QuantizeLinear of an activation with a scale for each channel, in floats."""
+    source = view_of(low.tensor(node, 0))
+    name = node.outputs[0]
+    dtype = str(low.constant(node, 2).dtype) if node.input(2) else "uint8"
+    if dtype not in ("int8", "uint8"):
+        raise node.error(f"quantises to {dtype}: int8 and uint8 are supported")
+    value = view_of(binary(low, f"{name}.scaled", "Div", source, _along_axis(low, node, 1, source)))
+    value = view_of(mapped(low, f"{name}.rounded", value, (codes.ROUND, 0.0, 0.0)))
+    if node.input(2):
+        value = view_of(binary(low, f"{name}.shifted", "Add", value, _along_axis(low, node, 2, source)))
+    for op, limit in (("Max", np.iinfo(dtype).min), ("Min", np.iinfo(dtype).max)):
+        bound = constant_view(low, f"{name}.limit", np.array(limit, np.float32))
+        value = view_of(binary(low, f"{name}.limited", op, value, bound))
+    low.values[name] = cast(low, name, value, dtype)
 
 
 def integer_limits(step: Step, kind: Quantisation, clamp: tuple[float, float] = (-np.inf, np.inf)) -> Step:
@@ -103,8 +150,8 @@ def _lower_conv(low: Lowering, node: Node, source: Tensor, kind: Quantisation) -
             packed_vector(multipliers, groups),
         )
         scratch = scratch_of(node, step)
-    shape = (1, out_c, *window.out) if len(source.shape) == 4 else (1, out_c, window.out[1])
-    _emit_sum(low, node, (step, kind, result), (values, bias, multipliers), (source, scratch, shape))
+    memory = (source, scratch, window.shape(source, out_c), source.shape[0])
+    _emit_sum(low, node, (step, kind, result), (values, bias, multipliers), memory)
     return True
 
 
@@ -125,7 +172,7 @@ def _lower_gemm(low: Lowering, node: Node, source: Tensor, kind: Quantisation) -
     step = Step(opcode=Opcode.CONV_INT8, in_w=rows, in_c=depth, out_w=rows, out_c=columns)
     scratch = scratch_of(node, step)
     packed = pack(values), packed_vector(bias, 1), packed_vector(multipliers, 1)
-    _emit_sum(low, node, (step, kind, result), packed, (source, scratch, (*source.shape[:-1], columns)))
+    _emit_sum(low, node, (step, kind, result), packed, (source, scratch, (*source.shape[:-1], columns), 1))
     return True
 
 
@@ -134,10 +181,10 @@ def _emit_sum(
     node: Node,
     how: tuple[Step, Quantisation, Quantisation],
     packed: tuple[Array, Array, Array],
-    memory: tuple[Tensor, Buffer, tuple[int, ...]],
+    memory: tuple[Tensor, Buffer, tuple[int, ...], int],
 ) -> None:
     """Emit a convolution or a product; the output takes the name of the value before QuantizeLinear."""
-    (step, kind, result), (source, scratch, shape) = how, memory
+    (step, kind, result), (source, scratch, shape, samples) = how, memory
     clamp, name = low.activation(node.outputs[0])
     step = integer_limits(step, result, clamp)
     step = replace(step, zero_a=kind.zero, signed=step.signed | int(kind.signed))
@@ -147,7 +194,7 @@ def _emit_sum(
         "scales": Parameter(low.unique(f"{node.name}.multiplier"), packed[2]),
     }
     out = Tensor(Buffer(name, result.dtype, elements(shape)), shape, source.channels_last, result)
-    low.program.emit(Draft(node.name, step, {"in_a": source.buffer}, given, out.buffer, scratch))
+    low.program.emit_samples(Draft(node.name, step, {"in_a": source.buffer}, given, out.buffer, scratch), samples)
     low.values[name] = out
 
 
@@ -232,7 +279,8 @@ def _lower_pool(low: Lowering, node: Node, source: Tensor, kind: Quantisation) -
     out = replace(out, buffer=Buffer(name, result.dtype, out.buffer.count), quantisation=result)
     scales = low.scales(node, [kind.scale, result.scale])
     scratch = Buffer(f"{node.name}.scratch", "int32", source.channels)
-    low.program.emit(Draft(node.name, step, {"in_a": source.buffer}, {"scales": scales}, out.buffer, scratch))
+    draft = Draft(node.name, step, {"in_a": source.buffer}, {"scales": scales}, out.buffer, scratch)
+    low.program.emit_samples(draft, out.shape[0])
     low.values[name] = out
     return True
 

@@ -111,6 +111,11 @@ class Lowering:
             self._floats[name] = self.dequantise(name, source, source.quantisation)
         return self._floats[name]
 
+    def tensor_of_any_type(self, node: Node, index: int) -> Tensor:
+        """Give an input with its real values, whatever their type."""
+        source = self.raw(node, index)
+        return source if source.quantisation is None else self.tensor(node, index)
+
     def dequantise(self, name: str, source: Tensor, kind: Quantisation) -> Tensor:
         """Emit a DEQUANTIZE step."""
         out = Buffer(f"{name}.float", "float32", source.buffer.count)
@@ -135,7 +140,7 @@ class Lowering:
 
     def parameter(self, node: Node, index: int, array: Array) -> Parameter:
         """Give a parameter named after the input that it comes from."""
-        name = node.input(index) or f"{node.name}.{('input', 'weight', 'bias')[index]}"
+        name = node.input(index) or f"{node.name}.{('input', 'weight', 'bias', 'bias')[index]}"
         return Parameter(self.unique(name), np.ascontiguousarray(array))
 
     def unique(self, name: str) -> str:

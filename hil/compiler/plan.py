@@ -12,6 +12,7 @@ from node.arena import ALIGNMENT_BYTES
 from node.kernels.inference.limits import LARGEST_DIMENSION, LARGEST_GROUPS, LEAST_WORK, WORK_PER_BYTE
 from node.model.image import Image, TensorSpec
 from node.model.steps import Opcode, Step
+from node.model.views import ViewStep
 
 
 @dataclass(frozen=True)
@@ -63,6 +64,8 @@ def _check_sizes(program: Program, arena_bytes: int) -> None:
     work_limit = max(LEAST_WORK, WORK_PER_BYTE * arena_bytes)
     for draft in program.drafts:
         step = draft.step
+        if isinstance(step, ViewStep):
+            continue  # Made from dimensions within the limits.
         columns = -(-step.out_c // (16 * step.groups)) * 16 * step.groups
         taps = step.kernel_h * step.kernel_w * max(1, step.in_c // step.groups)
         sums = step.opcode in (Opcode.CONV_F32, Opcode.CONV_INT8)
@@ -89,10 +92,15 @@ def _port(name: str, tensor: Tensor, at: dict[Buffer | Parameter, int], steps: t
 
 def _place_parameters(program: Program) -> tuple[dict[Buffer | Parameter, int], tuple[TensorSpec, ...], bytes]:
     places: dict[Buffer | Parameter, int] = {}
-    specs = []
+    specs: list[TensorSpec] = []
+    order: dict[Parameter, int] = {}
     blob = bytearray()
     for step, draft in enumerate(program.drafts):
         for parameter in draft.parameters.values():
+            if parameter in places:
+                specs[order[parameter]] = replace(specs[order[parameter]], last_step=step)
+                continue
+            order[parameter] = len(specs)
             blob += bytes(-len(blob) % ALIGNMENT_BYTES)
             places[parameter] = len(blob)
             array = parameter.array
@@ -145,8 +153,9 @@ def place_buffers(lifetimes: list[Lifetime]) -> tuple[dict[Buffer, int], int]:
     return {life.buffer: start for start, _, life in placed}, -(-size // ALIGNMENT_BYTES) * ALIGNMENT_BYTES
 
 
-def _placed(draft: Draft, at: dict[Buffer | Parameter, int]) -> Step:
+def _placed(draft: Draft, at: dict[Buffer | Parameter, int]) -> Step | ViewStep:
     operands: dict[str, Buffer | Parameter] = {**draft.reads, **draft.parameters, "out": draft.out}
     if draft.scratch is not None:
         operands["scratch"] = draft.scratch
-    return replace(draft.step, **{column: at[operand] for column, operand in operands.items()})
+    places = {column: at[operand] + draft.offsets.get(column, 0) for column, operand in operands.items()}
+    return draft.step.placed(places)

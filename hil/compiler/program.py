@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hil.compiler.graph import Array
 from node.model.steps import Opcode, Step
+from node.model.views import ViewStep
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,7 +72,7 @@ class Tensor:
     shape : tuple of int
         As ONNX sees it, batch and channels first.
     channels_last : bool
-        True when the memory is [height][width][channel] although the shape is [1][channel][height][width].
+        True when the memory is [height][width][channel] although the shape is [channel][height][width], in each sample.
     quantisation : Quantisation, optional
         Set when the buffer holds integers that stand for the real values of the graph.
     """
@@ -97,6 +98,17 @@ class Tensor:
         return self.shape[-1]
 
     @property
+    def strides(self) -> tuple[int, ...]:
+        """Elements from one index to the next in each dimension."""
+        order = memory_order(len(self.shape), self.channels_last)
+        strides = [0] * len(self.shape)
+        step = 1
+        for axis in reversed(order):
+            strides[axis] = step
+            step *= self.shape[axis]
+        return tuple(strides)
+
+    @property
     def order_matters(self) -> bool:
         """False when channels first and channels last are the same memory."""
         return len(self.shape) in (3, 4) and self.channels > 1 and self.height * self.width > 1
@@ -104,14 +116,15 @@ class Tensor:
 
 @dataclass(frozen=True)
 class Draft:
-    """A step with its operands, by column."""
+    """A step with its operands, by column; ``offsets`` are bytes from the start of an operand."""
 
     name: str
-    step: Step
+    step: Step | ViewStep
     reads: dict[str, Buffer]
     parameters: dict[str, Parameter]
     out: Buffer
     scratch: Buffer | None = None
+    offsets: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass
@@ -127,12 +140,20 @@ class Program:
         """Add a step."""
         self.drafts.append(draft)
 
+    def emit_samples(self, draft: Draft, samples: int) -> None:
+        """Add a step for each sample of input a and output, which lie one after the other."""
+        size_in, size_out = draft.reads["in_a"].size_bytes // samples, draft.out.size_bytes // samples
+        for n in range(samples):
+            self.emit(replace(draft, offsets={"in_a": n * size_in, "out": n * size_out}))
+
     def transpose(self, name: str, tensor: Tensor, rows: int, columns: int) -> Buffer:
-        """Add a change of order from [rows][columns] to [columns][rows]; give the new buffer."""
+        """Add a change of order from [rows][columns] to [columns][rows] of each sample; give the new buffer."""
         out = Buffer(f"{name}.order", tensor.buffer.dtype, tensor.buffer.count)
         item = np.dtype(out.dtype).itemsize
         step = Step(opcode=Opcode.TRANSPOSE, in_h=rows, in_w=columns, count=item)
-        self.emit(Draft(f"{name}.order", step, {"in_a": tensor.buffer}, {}, out))
+        self.emit_samples(
+            Draft(f"{name}.order", step, {"in_a": tensor.buffer}, {}, out), tensor.buffer.count // (rows * columns)
+        )
         return out
 
     def as_channels_last(self, name: str, tensor: Tensor) -> Tensor:
@@ -152,6 +173,11 @@ class Program:
         if tensor.order_matters:
             buffer = self.transpose(name, tensor, tensor.height * tensor.width, tensor.channels)
         return Tensor(buffer, tensor.shape, False, tensor.quantisation)
+
+
+def memory_order(rank: int, channels_last: bool) -> tuple[int, ...]:
+    """Give the axes of a shape in the order in which they lie in memory, the slowest first."""
+    return (0, *range(2, rank), 1) if channels_last and rank > 2 else tuple(range(rank))
 
 
 def elements(shape: tuple[int, ...]) -> int:

@@ -12,8 +12,12 @@ from hil.compiler.program import Tensor, elements
 
 
 def lower_identity(low: Lowering, node: Node) -> None:
-    """Lower Identity and, for inference, Dropout."""
+    """Lower Identity and, for inference, Dropout, whose mask is all true."""
+    if node.input(2) and low.constant(node, 2).any() and (not node.input(1) or low.constant(node, 1).any()):
+        raise node.error("training mode is not supported: export the model for inference")
     low.values[node.outputs[0]] = low.raw(node, 0)
+    if len(node.outputs) > 1 and node.outputs[1]:
+        low.graph.constants[node.outputs[1]] = np.ones(low.raw(node, 0).shape, bool)
 
 
 def lower_reshape(low: Lowering, node: Node) -> None:
@@ -21,7 +25,7 @@ def lower_reshape(low: Lowering, node: Node) -> None:
     source = low.raw(node, 0)
     shape = _new_shape(low, node, source.shape)
     if elements(shape) != elements(source.shape):
-        raise node.error(f"cannot turn shape {source.shape} into {shape}: the batch is fixed to 1, check the export")
+        raise node.error(f"cannot turn shape {source.shape} into {shape}: check the export and input_shapes")
     plain = low.program.as_plain(node.name, source)
     low.values[node.outputs[0]] = replace(plain, shape=shape)
 
@@ -62,21 +66,23 @@ def _reshaped(low: Lowering, node: Node, old: tuple[int, ...]) -> tuple[int, ...
     return tuple(wanted)
 
 
-def lower_transpose(low: Lowering, node: Node) -> None:
-    """Lower a Transpose that, apart from axes of 1, exchanges two runs of neighbouring axes, or none."""
-    source = low.program.as_plain(node.name, low.raw(node, 0))
-    rank = len(source.shape)
+def lower_block_transpose(low: Lowering, node: Node) -> bool:
+    """Lower a Transpose that, apart from axes of 1, exchanges two runs of neighbouring axes, or none; else False."""
+    raw = low.raw(node, 0)
+    rank = len(raw.shape)
     order = [int(axis) for axis in node.attributes.get("perm", range(rank)[::-1])]
-    shape = tuple(source.shape[axis] for axis in order)
-    real = [axis for axis in order if source.shape[axis] > 1]
+    real = [axis for axis in order if raw.shape[axis] > 1]
     cuts = [i for i in range(1, len(real)) if real[i] < real[i - 1]]
+    first, second = (real[: cuts[0]], real[cuts[0] :]) if cuts else (real, [])
+    if len(cuts) > 1 or second + first != sorted(real) or np.dtype(raw.buffer.dtype).itemsize == 8:
+        return False
+    source = low.program.as_plain(node.name, raw)
+    shape = tuple(source.shape[axis] for axis in order)
     result = replace(source, shape=shape)
     if cuts:
-        first, second = real[: cuts[0]], real[cuts[0] :]
-        if len(cuts) > 1 or second + first != sorted(real):
-            raise node.error(f"perm = {order} of shape {source.shape}: only an exchange of two blocks is supported")
         sizes = np.array(source.shape)
         rows, columns = int(sizes[second].prod()), int(sizes[first].prod())
         buffer = low.program.transpose(node.name, source, rows, columns)
         result = Tensor(buffer, shape, False, source.quantisation)
     low.values[node.outputs[0]] = result
+    return True

@@ -19,6 +19,11 @@ class Window:
     begin: tuple[int, int]
     out: tuple[int, int]
 
+    def shape(self, tensor: Tensor, out_channels: int) -> tuple[int, ...]:
+        """Give the shape of what comes out of a tensor."""
+        out = self.out if len(tensor.shape) == 4 else self.out[1:]
+        return (tensor.shape[0], out_channels, *out)
+
     def apply(self, step: Step, tensor: Tensor, out_channels: int) -> Step:
         """Give the step with the shapes and the window filled in."""
         return replace(
@@ -40,39 +45,70 @@ class Window:
         )
 
 
-def window_of(node: Node, tensor: Tensor, kernel: tuple[int, ...]) -> Window:
-    """Read the window attributes of a node that sees ``tensor`` through ``kernel``."""
-    rank = len(tensor.shape) - 2
-    if rank not in (1, 2) or len(kernel) != rank:
-        raise node.error(f"input of shape {tensor.shape}, kernel {kernel}: one or two spatial dimensions are supported")
-    sizes = tensor.shape[2:]
+@dataclass(frozen=True, kw_only=True)
+class Span:
+    """A window along one axis: ``begin`` and ``end`` are the padding, ``out`` the number of positions."""
+
+    size: int
+    kernel: int
+    stride: int
+    dilation: int
+    begin: int
+    end: int
+    out: int
+
+    @property
+    def reach(self) -> int:
+        """Elements, padding included, that the last position needs from the first padded one on."""
+        return (self.out - 1) * self.stride + self.dilation * (self.kernel - 1) + 1
+
+
+def spans_of(node: Node, shape: tuple[int, ...], kernel: tuple[int, ...]) -> list[Span]:
+    """Read the window attributes of a node that sees an input through ``kernel``, one span an axis."""
+    rank = len(shape) - 2
+    if rank < 1 or len(kernel) != rank:
+        raise node.error(f"input of shape {shape}, kernel {kernel}: a window needs a batch, channels and an axis each")
+    sizes = shape[2:]
     strides = _attribute(node, "strides", rank)
     dilations = _attribute(node, "dilations", rank)
     begins, ends = _padding(node, (sizes, kernel, strides, dilations))
-    ceil = bool(node.attributes.get("ceil_mode", 0))
-    if ceil and node.attributes.get("count_include_pad", 0):
-        raise node.error("ceil_mode together with count_include_pad is not supported: export with ceil_mode 0")
-    out = []
+    ceil = bool(node.attributes.get("ceil_mode", 0)) and node.attributes.get("auto_pad", "NOTSET") == "NOTSET"
+    spans = []
     for i in range(rank):
         free = sizes[i] + begins[i] + ends[i] - (dilations[i] * (kernel[i] - 1) + 1)
         count = (-(-free // strides[i]) if ceil else free // strides[i]) + 1
         if ceil and (count - 1) * strides[i] >= sizes[i] + begins[i]:
             count -= 1  # A window that would begin in the padding at the end is left out.
         if free < 0 or begins[i] < 0 or count < 1:
-            raise node.error(f"the window does not fit into an input of shape {tensor.shape}: check the shapes")
-        out.append(count)
-    lead = (2 - rank) * (1,)
+            raise node.error(f"the window does not fit into an input of shape {shape}: check the shapes")
+        spans.append(
+            Span(
+                size=sizes[i],
+                kernel=int(kernel[i]),
+                stride=strides[i],
+                dilation=dilations[i],
+                begin=begins[i],
+                end=ends[i],
+                out=count,
+            )
+        )
+    return spans
+
+
+def window_of(node: Node, tensor: Tensor, kernel: tuple[int, ...]) -> Window:
+    """Read the window attributes of a node that sees ``tensor``, of one or two axes, through ``kernel``."""
+    spans = spans_of(node, tensor.shape, kernel)
+    if len(spans) > 2:
+        raise node.error(f"input of shape {tensor.shape}: one or two spatial dimensions are supported")
+    if len(spans) == 1:
+        spans.insert(0, Span(size=1, kernel=1, stride=1, dilation=1, begin=0, end=0, out=1))
     return Window(
-        kernel=_pair(lead + tuple(kernel)),
-        stride=_pair(lead + strides),
-        dilation=_pair(lead + dilations),
-        begin=_pair((2 - rank) * (0,) + begins),
-        out=_pair(lead + tuple(out)),
+        kernel=(spans[0].kernel, spans[1].kernel),
+        stride=(spans[0].stride, spans[1].stride),
+        dilation=(spans[0].dilation, spans[1].dilation),
+        begin=(spans[0].begin, spans[1].begin),
+        out=(spans[0].out, spans[1].out),
     )
-
-
-def _pair(values: tuple[int, ...]) -> tuple[int, int]:
-    return int(values[0]), int(values[1])
 
 
 def _attribute(node: Node, name: str, rank: int) -> tuple[int, ...]:

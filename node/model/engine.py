@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from itertools import pairwise
+from typing import Any
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from firmware_bridge.errors import DataError
 from node.arena import Arena
 from node.errors import PayloadCrash
-from node.kernels.inference.dispatch import run_steps
+from node.kernels.inference import dispatch
 from node.model.image import Image, TensorSpec
-from node.model.steps import STEP_WORDS
+from node.model.steps import STEP_WORDS, Opcode
+
+Segment = tuple[int, int, Callable[..., Any]]
+"""First step, step after the last, and the interpreter that runs them."""
 
 
 class Engine:
@@ -32,6 +39,7 @@ class Engine:
         self._memory = (arena.u8, arena.i32, arena.f32)
         self._table = arena.view("steps").view(np.int64).reshape(-1, STEP_WORDS)
         self._row = np.zeros(STEP_WORDS, np.int64)
+        self._segments = segments_of(image)
         self._inputs = {spec.name: (spec, _view(arena, spec)) for spec in image.inputs}
         self._outputs = {spec.name: _view(arena, spec) for spec in image.outputs}
 
@@ -53,10 +61,13 @@ class Engine:
 
     def run_steps(self, first: int, last: int) -> None:
         """Run the steps ``first`` to ``last - 1``; raises as :meth:`run`."""
-        failed = run_steps(self._memory, self._table, self._row, first, last)
-        if failed >= 0:
-            name = self.image.step_names[failed]
-            raise PayloadCrash(f"invalid step {failed} ({name}): its row points outside the memory or is no step")
+        for start, end, interpret in self._segments:
+            if start >= last or end <= first:
+                continue
+            failed = interpret(self._memory, self._table, self._row, max(first, start), min(last, end))
+            if failed >= 0:
+                name = self.image.step_names[failed]
+                raise PayloadCrash(f"invalid step {failed} ({name}): its row points outside the memory or is no step")
 
     def write_input(self, name: str, values: ArrayLike) -> None:
         """Copy a model input into the arena.
@@ -91,6 +102,25 @@ class Engine:
     def read_outputs(self) -> dict[str, NDArray[np.generic]]:
         """Give copies of all model outputs, by name."""
         return {name: view.copy() for name, view in self._outputs.items()}
+
+
+def segments_of(image: Image) -> tuple[Segment, ...]:
+    """Give the runs of neighbouring steps that one compiled interpreter runs, and that interpreter.
+
+    General steps have their own, which is imported and compiled only for an image that has some.
+    """
+    general = image.steps[:, 0] >= Opcode.COPY
+    cuts = [0, *(int(i) + 1 for i in np.flatnonzero(np.diff(general))), len(general)]
+    bounds = list(pairwise(cuts)) if len(general) else []
+    return tuple((first, last, _interpreter(bool(general[first]))) for first, last in bounds)
+
+
+def _interpreter(general: bool) -> Callable[..., Any]:
+    if not general:
+        return dispatch.run_steps
+    from node.kernels.inference.general import interpreter
+
+    return interpreter.run_steps
 
 
 def _view(arena: Arena, spec: TensorSpec) -> NDArray[np.generic]:

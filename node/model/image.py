@@ -22,7 +22,7 @@ from node.model.steps import STEP_WORDS
 
 MAGIC = b"FNIMAGE1"
 DIGEST_BYTES = 32
-DTYPES = ("float32", "int8", "uint8", "int32")
+DTYPES = ("float32", "int8", "uint8", "int32", "int64", "bool")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +34,7 @@ class TensorSpec:
     name : str
         Name in the model; parameters that the compiler makes are named after their operator.
     dtype : str
-        ``float32``, ``int8``, ``uint8`` or ``int32``.
+        ``float32``, ``int8``, ``uint8``, ``int32``, ``int64`` or ``bool``.
     shape : tuple of int
         As a caller sees it; of a packed parameter the packed shape.
     offset : int

@@ -8,7 +8,7 @@ before it reads or writes anything.
 
 from __future__ import annotations
 
-from dataclasses import astuple, dataclass, fields
+from dataclasses import astuple, dataclass, fields, replace
 from enum import IntEnum
 
 import numpy as np
@@ -53,6 +53,34 @@ class Opcode(IntEnum):
     """Mean of each window as int32 sum, requantised with scale_in / scale_out."""
     REQUANTIZE = 16
     """Changes scale and zero point: scales are (in, out)."""
+
+    # From here on rows hold a shape of six dimensions and strides: see node.model.views.
+    COPY = 17
+    """Elements of view a to view b, which begins at the output's place."""
+    MAP_F32 = 18
+    """A function of each value."""
+    BINARY_F32 = 19
+    """A function of two views."""
+    COMPARE_F32 = 20
+    """A comparison of two views of floats, as bytes 0 and 1."""
+    BINARY_INT = 21
+    """A function of two views of integers or truth values, wrapped around."""
+    SELECT = 22
+    """Elements of b to the output where the truth values a are not 0; the others stay."""
+    CAST = 23
+    """Another type; floats are rounded towards zero, integers wrap around."""
+    REDUCE_F32 = 24
+    """Sum, mean, extreme or its place over the last three dimensions; sums in float64."""
+    REDUCE_INT = 25
+    """As REDUCE_F32 in 64-bit integers."""
+    MATMUL_F32 = 26
+    """Product of two activations; dimensions are three leading ones, rows, columns, depth."""
+    GATHER = 27
+    """Chosen indices of an axis; dimensions are outer, axis, number of indices, inner."""
+    LSTM = 28
+    """One time step of an LSTM."""
+    GRU = 29
+    """One time step of a GRU."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,6 +143,10 @@ class Step:
     zero_out: int = 0
     signed: int = 0
     count: int = 0
+
+    def placed(self, places: dict[str, int]) -> Step:
+        """Give the step with some of its places filled in."""
+        return replace(self, **places)
 
     def row(self) -> NDArray[np.int64]:
         """Give the row, int64 [STEP_WORDS]."""

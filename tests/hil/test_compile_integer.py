@@ -186,10 +186,13 @@ def test_quantised_output_can_be_read_as_integers(tmp_path: Path) -> None:
     np.testing.assert_array_equal(got, reference(path, inputs)[integers])
 
 
-def test_activations_quantised_per_channel_are_refused(tmp_path: Path) -> None:
+def test_activations_may_be_quantised_per_channel(tmp_path: Path) -> None:
     b = Builder()
-    scale = b.constant(np.ones(2, np.float32))
-    zero = b.constant(np.zeros(2, np.int8))
-    path = b.save(tmp_path / "m.onnx", (1, 2, 3, 3), b.add("QuantizeLinear", "x", scale, zero, axis=1))
-    with pytest.raises(ModelError, match="per tensor"):
-        compile_model(path)
+    scale = b.constant(np.array([0.1, 0.5], np.float32))
+    zero = b.constant(np.array([3, -4], np.int8))
+    h = b.add("QuantizeLinear", "x", scale, zero, axis=1)
+    path = b.save(tmp_path / "m.onnx", (1, 2, 3, 3), b.add("DequantizeLinear", h, scale, zero, axis=1))
+    x = np.random.default_rng(0).normal(scale=9.0, size=(1, 2, 3, 3)).astype(np.float32)
+    (got,) = run_image(compile_model(path), {"x": x}).values()
+    (want,) = reference(path, {"x": x}).values()
+    np.testing.assert_allclose(got, want, rtol=1e-6)

@@ -242,4 +242,4 @@ def test_rounding_is_half_to_even_and_nan_is_the_zero_point(value: float, byte: 
 
 
 def test_every_operator_has_a_twin() -> None:
-    assert set(naive.TWINS) == set(Opcode)
+    assert set(naive.TWINS) == {opcode for opcode in Opcode if opcode < Opcode.COPY}
