@@ -105,13 +105,15 @@ def serve(url: str, storage: Path, command: Sequence[str], *, once: bool = False
     from node.child_computer import ChildComputer
     from node.doors import door_of
     from node.serve import Server, Stop
+    from node.service_manager import ServiceManager
     from node.stderr_log import StderrLog
 
     log = StderrLog()
     store = BlobStore(storage)
     stop = Stop()
     with locked(storage):
-        server = Server(door_of(url), ChildComputer(command, log.raw), store, log=log.line, once=once)
+        manager = ServiceManager()
+        server = Server(door_of(url), ChildComputer(command, log.raw), store, log=log.line, once=once, manager=manager)
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, lambda *_: stop.set())
         server.run(stop)

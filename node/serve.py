@@ -20,6 +20,7 @@ from node.agent import Preparation, ServiceFactory
 from node.blob_store import BlobStore
 from node.doors import RETRY_S, Door, OneLine
 from node.runners import InlineComputer, Runner
+from node.service_manager import ServiceManager
 from node.supervisor import UNASKED, Supervisor
 
 HOUSEKEEPING_S = 1.0
@@ -66,11 +67,21 @@ class Server:
         Takes lines about what is out of the ordinary.
     once : bool
         End when the first host's line ends, whatever the door.
+    manager : ServiceManager, optional
+        Is told that the node is up and alive.
     """
 
     def __init__(
-        self, door: Door, runner: Runner, store: BlobStore, *, log: Callable[[str], None], once: bool = False
+        self,
+        door: Door,
+        runner: Runner,
+        store: BlobStore,
+        *,
+        log: Callable[[str], None],
+        once: bool = False,
+        manager: ServiceManager | None = None,
     ) -> None:
+        self._manager = manager if manager is not None else ServiceManager({})
         self._door = door
         self._runner = runner
         self._log = log
@@ -86,10 +97,12 @@ class Server:
         try:
             self._open()
             self._supervisor.start()
+            self._manager.ready()
             busy = True
             while not stop.is_set and not self._finished:
                 self._hear(stop, 0.0 if busy else self._wait_s())
                 self._keep_house()
+                self._manager.alive()
                 busy = self._supervisor.advance()
             self._say_goodbye()
         finally:
@@ -131,7 +144,7 @@ class Server:
     def _wait_s(self) -> float:
         now_s = time.monotonic()
         due_s = self._supervisor.next_event_s()
-        waits = [IDLE_S if due_s is None else due_s - now_s]
+        waits = [IDLE_S if due_s is None else due_s - now_s, self._manager.wait_s]
         if self._somebody_listens:
             waits.append(self._house_kept_s + HOUSEKEEPING_S - now_s)
         if self._runner.patience_s is not None:
