@@ -8,6 +8,7 @@ from node.ecc.code import Code, DecodeReport
 from node.ecc.controls import Oracle, Unprotected
 from node.ecc.hsiao import Hsiao, Hsiao39
 from node.ecc.parity import Parity
+from node.ecc.reed_solomon import ReedSolomon
 from node.ecc.region import ProtectedRegion
 from node.ecc.scrubber import Scrubber
 from node.ecc.tmr import Tmr
@@ -26,6 +27,7 @@ CODES = MappingProxyType(
             Hsiao(),
             Hsiao39(),
             VerticalHsiao(),
+            ReedSolomon(),
             Tmr(),
             Oracle(),
         )

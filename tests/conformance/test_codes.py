@@ -41,6 +41,7 @@ def test_the_codes_are_there_under_their_names():
         "hsiao_72_64",
         "hsiao_39_32",
         "vertical_hsiao",
+        "rs_255_223",
         "tmr",
         "oracle",
     ]
@@ -62,7 +63,7 @@ def test_fresh_check_bits_are_clean(code, size):
 
 
 def test_parameters_agree_with_the_check_bits(code):
-    size = 1 << 12
+    size = 223 << 12
     assert code.overhead == pytest.approx(code.check_bytes(size) / size)
     assert code.n >= code.k
 
