@@ -26,6 +26,8 @@ COMMANDS = (
     "demo",
     "doctor",
     "devices",
+    "suggest",
+    "console",
     "transcript",
 )
 """Each is ``hil.commands.NAME.command``; the order is that of ``hil --help``."""
