@@ -113,6 +113,8 @@ class HeatSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     acceleration: float | None = None
     start_ambient_c: float | None = None
     ambient: tuple[tuple[float, float], ...] | None = None
+    sensor_fault: str | None = None
+    sensor_fault_s: float | None = None
 
     def schedule(self) -> ThermalSchedule:
         """Give what happens to the plant; ConfigError for values that make no sense."""

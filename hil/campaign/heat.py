@@ -50,10 +50,10 @@ def _heated(
     size = min(INFERENCES_PER_RUN, most_inferences(workload))
     rows = run_thermal(session, schedule, inputs=workload.n_inputs, inferences_per_run=size, on_row=on_row)
     session.set_temperature(ROOM_C)
-    return [_heat_row(row, actuator, schedule.acceleration) for row in rows]
+    return [_heat_row(row, actuator, schedule) for row in rows]
 
 
-def _heat_row(row: ThermalRow, actuator: str, acceleration: float) -> HeatRow:
+def _heat_row(row: ThermalRow, actuator: str, schedule: ThermalSchedule) -> HeatRow:
     return HeatRow(
         wall_s=row.wall_s,
         plant_s=row.plant_s,
@@ -65,5 +65,11 @@ def _heat_row(row: ThermalRow, actuator: str, acceleration: float) -> HeatRow:
         inferences_per_s=row.inferences_per_s,
         board_c=row.board_c,
         actuator=actuator,
-        acceleration=acceleration,
+        acceleration=schedule.acceleration,
+        sent_c=row.sent_c,
+        sensor_fault=schedule.sensor_fault if _is_faulty(row, schedule) else "",
     )
+
+
+def _is_faulty(row: ThermalRow, schedule: ThermalSchedule) -> bool:
+    return schedule.sensor_fault != "none" and row.wall_s >= schedule.sensor_fault_s

@@ -177,7 +177,11 @@ class AttemptRow(msgspec.Struct, frozen=True, kw_only=True, tag="attempt", forbi
 
 
 class HeatRow(msgspec.Struct, frozen=True, kw_only=True, tag="heat", forbid_unknown_fields=True):
-    """One slice of the closed thermal loop (see hil.environment.thermal_run)."""
+    """One slice of the closed thermal loop (see hil.environment.thermal_run).
+
+    ``sensor_fault`` names what was wrong with the sensor in this slice, empty for nothing; only then ``sent_c``, what
+    the node was told, differs from ``temperature_c``, what the plant was (None: it was told nothing).
+    """
 
     wall_s: float
     plant_s: float
@@ -190,6 +194,8 @@ class HeatRow(msgspec.Struct, frozen=True, kw_only=True, tag="heat", forbid_unkn
     board_c: float | None
     actuator: str
     acceleration: float
+    sent_c: float | None = None
+    sensor_fault: str = ""
 
 
 class StopRow(msgspec.Struct, frozen=True, kw_only=True, tag="stop", forbid_unknown_fields=True):

@@ -12,6 +12,7 @@ from typing import Protocol
 
 from firmware_bridge.errors import ConfigError, FlightNodeError
 from firmware_bridge.messages import Abnormal, Delivery, Run, RunResult, Telemetry
+from hil.environment.sensor import SENSOR_FAULTS, Sensor
 from hil.environment.thermal import PI4B_BARE, PI4B_POWER, PowerModel, ThermalNetwork, ThermalPlant
 
 INFERENCES_PER_RUN = 8
@@ -50,6 +51,8 @@ class ThermalSchedule:
         From which second on which ambient temperature, in degrees Celsius; the seconds rise from 0.
     network, power : ThermalNetwork, PowerModel
         The board.
+    sensor_fault, sensor_fault_s : str, float
+        How the sensor whose readings the host sends fails, and when (see :class:`hil.environment.sensor.Sensor`).
     """
 
     duration_s: float = 8.0
@@ -59,11 +62,18 @@ class ThermalSchedule:
     ambient: tuple[tuple[float, float], ...] = ((0.0, 60.0), (4.5, 10.0))
     network: ThermalNetwork = PI4B_BARE
     power: PowerModel = PI4B_POWER
+    sensor_fault: str = "none"
+    sensor_fault_s: float = 0.0
 
     def __post_init__(self) -> None:
         for name in ("duration_s", "slice_s", "acceleration"):
             if not 0.0 < getattr(self, name) < math.inf:
                 raise ConfigError(f"thermal schedule: {name} = {getattr(self, name)}: give a positive number")
+        if self.sensor_fault not in SENSOR_FAULTS:
+            choices = ", ".join(SENSOR_FAULTS)
+            raise ConfigError(f"thermal schedule: sensor_fault = {self.sensor_fault!r}: choose from {choices}")
+        if not 0.0 <= self.sensor_fault_s < math.inf:
+            raise ConfigError(f"thermal schedule: sensor_fault_s = {self.sensor_fault_s}: give a second of 0 or more")
         starts = [start_s for start_s, _ in self.ambient]
         if not starts or starts[0] != 0.0 or starts != sorted(set(starts)):
             raise ConfigError(f"thermal schedule: ambient starts at {starts} s: give rising seconds from 0")
@@ -83,7 +93,8 @@ class ThermalRow:
 
     Clock, flags, ambient, load (share of the allowed clock's cycles used) and rate are those *during* the slice;
     ``wall_s`` (the caller's time), ``plant_s`` (the plant's), ``temperature_c`` and ``board_c`` (the node's own
-    sensor, None where it has none) those at its end. ``inferences_per_s`` counts the node's own time.
+    sensor, None where it has none) those at its end. ``inferences_per_s`` counts the node's own time. ``sent_c`` is
+    what the host told the node, None where its sensor said nothing.
     """
 
     wall_s: float
@@ -95,6 +106,7 @@ class ThermalRow:
     load: float
     inferences_per_s: float
     board_c: float | None
+    sent_c: float | None
 
     def to_json(self) -> str:
         """Give the row as one line of JSON, keys sorted."""
@@ -167,7 +179,8 @@ class _Loop:
         self._runs = runs
         self._clock = clock
         self._plant = schedule.plant()
-        session.set_temperature(self._plant.temperature_c)
+        self._sensor = Sensor(schedule.sensor_fault, schedule.sensor_fault_s)
+        self._tell(0.0)
         self._run()
         self._telemetry = session.telemetry()
         self._started_s = self._slice_s = clock()
@@ -183,7 +196,7 @@ class _Loop:
         load = _load(results, before)
         self._plant.ambient_c = self._schedule.ambient_c(wall_s - dt_s)
         temperature_c = self._plant.advance(dt_s, load, before.clock_ratio)
-        self._session.set_temperature(temperature_c)
+        sent_c = self._tell(wall_s)
         self._telemetry = self._session.telemetry()
         board_c = self._telemetry.board_c
         return ThermalRow(
@@ -196,7 +209,15 @@ class _Loop:
             load=load,
             inferences_per_s=_throughput(results),
             board_c=None if math.isnan(board_c) else board_c,
+            sent_c=sent_c,
         )
+
+    def _tell(self, wall_s: float) -> float | None:
+        """Send what the sensor reads."""
+        sent_c = self._sensor.reading(wall_s, self._plant.temperature_c)
+        if sent_c is not None:
+            self._session.set_temperature(sent_c)
+        return sent_c
 
     def _run(self) -> RunResult:
         run = next(self._runs)

@@ -137,6 +137,12 @@ def _warnings(summary: Summary) -> tuple[str, ...]:
                 f"The control {kind} failed in {_tally(control)} trials and must never fail: "
                 "do not trust these figures before the cause is found."
             )
+    faulty = next((row for row in summary.heat if row.sensor_fault), None)
+    if faulty:
+        warnings.append(
+            f"The temperature sensor was {faulty.sensor_fault} from second {significant(faulty.wall_s)} of the heat "
+            "run on, on purpose: the node throttled by its readings, not by the plant's temperature."
+        )
     for task in summary.tasks:
         if task.costs.reloads:
             warnings.append(
