@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import importlib
 import sys
+import traceback
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, redirect_stdout, suppress
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
@@ -64,6 +65,30 @@ def load_predicate(critical: str, directory: Path, where: str) -> Predicate:
     if not callable(found):
         raise ConfigError(f"{where}: critical = {critical!r}: module {name} has no function {function!r}")
     return found  # type: ignore[no-any-return]
+
+
+def guarded(critical: str, predicate: Predicate) -> Predicate:
+    """Give a predicate whose failures are the user's to correct, and whose prints stay out of the results.
+
+    Raises
+    ------
+    ConfigError
+        When called, if the user's function raises or gives nothing that is true or false; names function and line.
+    """
+
+    def ask(golden: Outputs, delivered: Outputs, index: int) -> bool:
+        try:
+            with redirect_stdout(sys.stderr):
+                return bool(predicate(golden, delivered, index))
+        except Exception as error:
+            place = traceback.extract_tb(error.__traceback__)[-1]
+            raise ConfigError(
+                f"[workload]: critical = {critical!r} failed on sample {index}: {type(error).__name__}: {error} "
+                f"({place.filename}, line {place.lineno}); it is called as function(golden, delivered, index) "
+                "and gives True or False"
+            ) from error
+
+    return ask
 
 
 def _import(name: str, directory: Path, where: str) -> ModuleType:

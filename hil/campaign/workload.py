@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from firmware_bridge.errors import ConfigError, DataError
 from hil.campaign.configuration import CampaignFile
-from hil.campaign.predicate import load_predicate
+from hil.campaign.predicate import guarded, load_predicate
 from hil.compiler import compile_model
 from node.computer import Computer
 from node.model.image import Image
@@ -126,9 +126,11 @@ def load_workload(campaign: CampaignFile) -> Workload:
         settings.critical, tolerance=settings.tolerance, labels=labels, directory=campaign.directory
     )
     try:
-        return make_workload(image, inputs, labels, critical)
+        workload = make_workload(image, inputs, labels, critical)
     except DataError as error:
         raise DataError(f"{path}: {error}") from None
+    workload.is_critical(0, workload.golden[0])  # a predicate that cannot be called is found before a run, not in it
+    return workload
 
 
 def load_arrays(path: Path) -> dict[str, NDArray[np.generic]]:
@@ -208,7 +210,7 @@ def critical_predicate(
                 raise ConfigError("critical = 'labels' needs labels: add labels = FILE.npy to [workload]")
             right = [int(label) for label in labels]
             return name, lambda golden, delivered, sample: _top1(golden) == right[sample] != _top1(delivered)
-    return name, load_predicate(name, directory, "[workload]")
+    return name, guarded(name, load_predicate(name, directory, "[workload]"))
 
 
 def relative_error(golden: Arrays, delivered: Arrays) -> float:

@@ -8,7 +8,10 @@ from pathlib import Path
 import pytest
 
 from firmware_bridge.errors import ConfigError
-from hil.campaign.predicate import load_predicate, predicate_source
+from hil.campaign.configuration import load_campaign
+from hil.campaign.predicate import guarded, load_predicate, predicate_source
+from hil.campaign.workload import load_workload
+from tests.campaigns import write_campaign
 
 
 def folder(tmp_path: Path, name: str, answer: str) -> Path:
@@ -66,3 +69,29 @@ def test_a_module_that_cannot_be_used_is_explained(tmp_path: Path, source: str, 
         load_predicate("broken_rule:judge", tmp_path, "c.toml: [workload]")
     assert part in str(caught.value)
     assert str(caught.value).startswith("c.toml: [workload]: critical = 'broken_rule:judge'")
+
+
+@pytest.mark.parametrize(
+    ("source", "part"),
+    [
+        ("def judge(golden, delivered, index):\n    return golden['nothing']\n", "KeyError: 'nothing' (broken_rule.py"),
+        ("def judge(golden):\n    return True\n", "takes 1 positional argument"),
+        ("import numpy\ndef judge(*_):\n    return numpy.zeros(2)\n", "ValueError"),
+    ],
+)
+def test_a_function_that_fails_is_the_users_to_correct(tmp_path: Path, source: str, part: str) -> None:
+    path = write_campaign(tmp_path)
+    (tmp_path / "broken_rule.py").write_text(source)
+    path.write_text(path.read_text().replace("[workload]\n", '[workload]\ncritical = "broken_rule:judge"\n'))
+    sys.modules.pop("broken_rule", None)
+    with pytest.raises(ConfigError) as caught:
+        load_workload(load_campaign(path))
+    text = str(caught.value).replace(f"{tmp_path}/", "")
+    assert text.startswith("[workload]: critical = 'broken_rule:judge' failed on sample 0: ")
+    assert part in text
+
+
+def test_what_a_function_prints_stays_out_of_the_results(capsys: pytest.CaptureFixture[str]) -> None:
+    ask = guarded("x:y", lambda _golden, _delivered, index: bool(print("seen", index)) or True)
+    assert ask({}, {}, 4) is True
+    assert capsys.readouterr() == ("", "seen 4\n")
