@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import click
 
 from firmware_bridge.errors import FlightNodeError
+from hil.ctrl_c import interruptible_anywhere
 
 COMMANDS = (
     "init",
@@ -79,7 +80,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     given = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        with cli.make_context("hil", list(given)) as context:  # click empties the list it gets
+        # click empties the list it gets
+        with interruptible_anywhere(INTERRUPTED), cli.make_context("hil", list(given)) as context:
             cli.invoke(context)
         sys.stdout.flush()
     except click.exceptions.Exit as ended:
