@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from types import MappingProxyType
 
+from node.ecc.bch import Bch
 from node.ecc.code import Code, DecodeReport
 from node.ecc.controls import Oracle, Unprotected
 from node.ecc.hsiao import Hsiao, Hsiao39
@@ -27,6 +28,7 @@ CODES = MappingProxyType(
             Hsiao(),
             Hsiao39(),
             VerticalHsiao(),
+            Bch(),
             ReedSolomon(),
             Tmr(),
             Oracle(),

@@ -60,11 +60,16 @@ class WordCode(Code):
         corrected = detected = 0
         for first, last, is_copy in runs(data, start, stop):
             words = as_words(data, first, last)
+            tail = slice(self.check_bytes((last - 1) * WORD_BYTES), self.check_bytes(last * WORD_BYTES))
+            before = words[-1:].copy(), check[tail].copy()
             repaired, left = self._correct_words(words, check, first)
             if is_copy:
-                # Where the decoder pointed at a bit that does not exist, more than one bit is wrong in the codeword.
+                # Where the decoder pointed at a bit that does not exist, more bits are wrong than it can correct.
                 invented = put_back(words, data, first, self.codeword_bytes)
                 repaired, left = repaired - invented, left + invented
+                if invented and self.codeword_bytes == WORD_BYTES:
+                    put_back(before[0], data, last - 1)
+                    check[tail] = before[1]
             corrected, detected = corrected + repaired, detected + left
         return DecodeReport(words=self._codewords_between(start, stop), corrected=corrected, detected=detected)
 

@@ -41,6 +41,7 @@ def test_the_codes_are_there_under_their_names():
         "hsiao_72_64",
         "hsiao_39_32",
         "vertical_hsiao",
+        "bch_79_64",
         "rs_255_223",
         "tmr",
         "oracle",
@@ -281,7 +282,7 @@ def test_reports_add():
 @given(size=st.integers(1, 700), data=st.data())
 def test_any_pattern_the_distance_covers_is_found(size, data):
     """Up to d - 1 struck bits in one word are never silent, up to (d - 1) // 2 are repaired."""
-    name = data.draw(st.sampled_from(("parity", "hsiao_72_64", "oracle")))
+    name = data.draw(st.sampled_from(("parity", "hsiao_72_64", "bch_79_64", "oracle")))
     code = CODES[name]
     payload = random_bytes(size)
     check = code.encode(payload)

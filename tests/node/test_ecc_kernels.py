@@ -72,8 +72,8 @@ def test_warm_compiles_all_that_the_codes_call_on_aligned_memory():
     script = """
 import numpy as np
 from node.ecc import CODES
-from node.kernels.codes import hsiao, hsiao_39, parity, reed_solomon, vertical, vote
-modules = (hsiao, hsiao_39, parity, reed_solomon, vertical, vote)
+from node.kernels.codes import bch, hsiao, hsiao_39, parity, reed_solomon, vertical, vote
+modules = (bch, hsiao, hsiao_39, parity, reed_solomon, vertical, vote)
 for module in modules:
     module.warm()
 def compiled():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 
-MODULES = ("hsiao", "hsiao_39", "parity", "reed_solomon", "vote", "vertical")
+MODULES = ("bch", "hsiao", "hsiao_39", "parity", "reed_solomon", "vote", "vertical")
 
 
 def warm() -> None:
