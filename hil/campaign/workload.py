@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from firmware_bridge.errors import ConfigError, DataError
 from hil.campaign.configuration import CampaignFile
 from hil.campaign.predicate import guarded, load_predicate
-from hil.compiler import compile_model
+from hil.compiler import compile_model, open_inputs
 from node.computer import Computer
 from node.model.image import Image
 from node.service import split_samples
@@ -114,9 +114,10 @@ def load_workload(campaign: CampaignFile) -> Workload:
     ModelError, DataError, ConfigError
         A file cannot be used; the message names it.
     """
-    image = compile_model(campaign.model_path)
     path = campaign.inputs_path
+    shapes = open_inputs(campaign.model_path)
     inputs = load_arrays(path)
+    image = compile_model(campaign.model_path, _shapes_of_samples(shapes, inputs))
     labels = None
     if campaign.labels_path is not None:
         held = inputs["labels"] if campaign.labels_path == path else _array_of(campaign.labels_path)
@@ -131,6 +132,16 @@ def load_workload(campaign: CampaignFile) -> Workload:
         raise DataError(f"{path}: {error}") from None
     workload.is_critical(0, workload.golden[0])  # a predicate that cannot be called is found before a run, not in it
     return workload
+
+
+def _shapes_of_samples(open_shapes: Mapping[str, int], inputs: Arrays) -> dict[str, tuple[int, ...]]:
+    """Give inputs whose shape the model leaves open (so many dimensions) the shape that their samples have."""
+    shapes: dict[str, tuple[int, ...]] = {}
+    for name, dimensions in open_shapes.items():
+        if name in inputs and inputs[name].ndim in (dimensions, dimensions + 1):
+            sample = inputs[name].shape[1:]
+            shapes[name] = sample if len(sample) == dimensions else (1, *sample)
+    return shapes
 
 
 def load_arrays(path: Path) -> dict[str, NDArray[np.generic]]:

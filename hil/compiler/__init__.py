@@ -3,5 +3,6 @@
 from __future__ import annotations
 
 from hil.compiler.compile import compile_model
+from hil.compiler.load import open_inputs
 
-__all__ = ["compile_model"]
+__all__ = ["compile_model", "open_inputs"]

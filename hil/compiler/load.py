@@ -57,6 +57,14 @@ def load_graph(
     return Graph(path.stem, str(path), nodes, constants, ports, outputs, opset)
 
 
+def open_inputs(path: Path) -> dict[str, int]:
+    """Give the number of dimensions of each input whose shape is open beyond its first one."""
+    graph = _read(path).graph
+    constants = {tensor.name for tensor in graph.initializer}
+    dims = {value.name: value.type.tensor_type.shape.dim for value in graph.input if value.name not in constants}
+    return {name: len(sizes) for name, sizes in dims.items() if any(size.dim_value <= 0 for size in sizes[1:])}
+
+
 def _read(path: Path) -> Any:
     try:
         model = onnx.load(str(path))

@@ -16,6 +16,7 @@ from hil.campaign.configuration import load_campaign
 from hil.campaign.workload import load_workload
 from hil.scaffold import CAMPAIGN_FILE, OwnModel, write_example, write_for_model
 from hil.workloads import digits
+from tests.onnx_models import Builder
 
 
 @pytest.fixture
@@ -172,3 +173,23 @@ def test_a_campaign_of_ones_own_overwrites_nothing(source: Path, tmp_path: Path)
     with pytest.raises(ConfigError, match=r"model\.onnx: exists"):
         write_for_model(tmp_path / "out", own(source))
     assert (tmp_path / "out/model.onnx").read_text() == "mine"
+
+
+@pytest.mark.parametrize("stored", [(5, 1, 9, 7), (5, 1, 1, 9, 7)], ids=["samples", "samples of batch 1"])
+def test_a_model_with_open_shapes_takes_those_of_its_samples(tmp_path: Path, stored: tuple[int, ...]) -> None:
+    build = Builder()
+    output = build.add("GlobalAveragePool", build.add("Conv", "x", build.weights(3, 1, 3, 3)))
+    model = build.save(tmp_path / "m.onnx", ("N", 1, "H", "W"), output)
+    np.savez(tmp_path / "x.npz", x=np.ones(stored, np.float32))
+    write_for_model(tmp_path / "made", OwnModel(model=model, inputs=tmp_path / "x.npz"))
+    workload = load_workload(load_campaign(tmp_path / "made" / CAMPAIGN_FILE))
+    assert [tuple(spec.shape) for spec in workload.image.inputs] == [(1, 1, 9, 7)]
+    assert workload.n_inputs == 5
+
+
+def test_samples_that_do_not_fit_an_open_shape_are_refused(tmp_path: Path) -> None:
+    build = Builder()
+    model = build.save(tmp_path / "m.onnx", ("N", 1, "H", "W"), build.add("Relu", "x"))
+    np.savez(tmp_path / "x.npz", x=np.ones((5, 2, 9, 7), np.float32))
+    with pytest.raises(ModelError, match="input 'x'"):
+        write_for_model(tmp_path / "made", OwnModel(model=model, inputs=tmp_path / "x.npz"))
