@@ -66,12 +66,16 @@ def _output(low: Lowering, name: str) -> Tensor:
     return tensor
 
 
+CONTRADICTIONS = (ValueError, TypeError, LookupError, ArithmeticError, AssertionError, MemoryError)
+"""What a lowering meets where attributes, shapes and constants of a damaged model do not fit together."""
+
+
 def _lower(low: Lowering, node: Node) -> None:
     """Lower one node; attributes and constants that contradict each other are the model's fault."""
     try:
         if not lower_integer.lower_integer(low, node):
             OPERATORS[node.op](low, node)
-    except (ValueError, TypeError, KeyError, IndexError) as error:
+    except CONTRADICTIONS as error:
         raise node.error(f"its attributes and constants do not fit together ({error!r}): check the model") from error
 
 

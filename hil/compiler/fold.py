@@ -18,6 +18,9 @@ KEPT = ("DequantizeLinear", "QuantizeLinear")
 
 LARGEST_PASSES = 8
 
+LARGEST_CONSTANT = 1 << 27
+"""Elements of a folded constant: a damaged shape shall neither fill the memory nor take minutes."""
+
 
 def fold_constants(model: Any, path: Path) -> None:
     """Evaluate every node whose inputs are constant and drop those that only pass a value on, in place.
@@ -99,8 +102,23 @@ def _is_constant(node: Any, known: dict[str, Any]) -> bool:
     return not has_graph and all(name in known for name in node.input if name)
 
 
+def _made_elements(node: Any, known: dict[str, Any]) -> float:
+    """Give the elements of the result of an operator that can make much out of little; 0 for all others."""
+    values = [np.asarray(known[name], np.float64).reshape(-1) for name in node.input[:3] if name]
+    if node.op_type == "ConstantOfShape":
+        return float(np.prod(values[0]))
+    if node.op_type in ("Expand", "Tile"):
+        return float(values[0].size * np.prod(values[1]))
+    if node.op_type == "Range" and values[2][0]:
+        return float((values[1][0] - values[0][0]) / values[2][0])
+    return 0.0
+
+
 def _evaluate(model: Any, node: Any, known: dict[str, Any], path: Path) -> dict[str, Any]:
     names = sorted({name for name in node.input if name})
+    if _made_elements(node, known) > LARGEST_CONSTANT:
+        where = f"{path}: {node.op_type} node {node.name!r} (output {node.output[0]!r})"
+        raise ModelError(f"{where}: is a constant of more than {LARGEST_CONSTANT} elements: check its shape")
     inputs = [onnx.helper.make_tensor_value_info(n, _kind(known[n]), known[n].shape) for n in names]
     outputs = [onnx.ValueInfoProto(name=name) for name in node.output if name]
     graph = onnx.helper.make_graph([node], "constant", inputs, outputs)

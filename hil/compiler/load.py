@@ -108,7 +108,8 @@ def _fix_inputs(model: Any, path: Path, shapes: dict[str, Sequence[int]]) -> tup
     for value in given:
         kind = value.type.tensor_type
         if kind.elem_type not in INPUT_DTYPES:
-            found = onnx.TensorProto.DataType.Name(kind.elem_type)
+            known = kind.elem_type in onnx.TensorProto.DataType.values()
+            found = onnx.TensorProto.DataType.Name(kind.elem_type) if known else f"of the unknown type {kind.elem_type}"
             raise ModelError(f"{path}: input {value.name!r} is {found}: give one of {', '.join(INPUT_DTYPES.values())}")
         shape = _shape(value, path, shapes.get(value.name))
         kind.shape.ClearField("dim")
@@ -163,7 +164,9 @@ def _sort_nodes(model: Any, path: Path) -> None:
 
 def _node(proto: Any, index: int, path: Path) -> Node:
     attributes = {a.name: onnx.helper.get_attribute_value(a) for a in proto.attribute}
-    texts = {key: value.decode() if isinstance(value, bytes) else value for key, value in attributes.items()}
+    texts = {
+        key: value.decode(errors="replace") if isinstance(value, bytes) else value for key, value in attributes.items()
+    }
     domain = f"{proto.domain}::" if proto.domain not in ("", "ai.onnx") else ""
     return Node(
         op=domain + proto.op_type,

@@ -14,6 +14,9 @@ from node.model.image import Image, TensorSpec
 from node.model.steps import Opcode, Step
 from node.model.views import ViewStep
 
+LARGEST_ARENA_BYTES = 1 << 31
+"""No payload computer has more for one model."""
+
 
 @dataclass(frozen=True)
 class Lifetime:
@@ -61,6 +64,9 @@ def plan_image(program: Program) -> Image:
 
 def _check_sizes(program: Program, arena_bytes: int) -> None:
     """Refuse what the kernels would refuse: a dimension or an amount of work beyond their limits."""
+    if arena_bytes > LARGEST_ARENA_BYTES:
+        limit = f"{arena_bytes} bytes of memory (at most {LARGEST_ARENA_BYTES})"
+        raise ModelError(f"{program.name}.onnx: needs {limit}: make the model or its input smaller")
     work_limit = max(LEAST_WORK, WORK_PER_BYTE * arena_bytes)
     for draft in program.drafts:
         step = draft.step

@@ -203,3 +203,40 @@ def test_a_constant_shorter_than_its_shape_is_named(tmp_path: Path) -> None:
 def test_an_operator_without_an_attribute_it_needs_is_named(tmp_path: Path) -> None:
     b = Builder()
     refused(b.save(tmp_path / "m.onnx", (1, 1, 4, 4), b.add("MaxPool", "x")), "kernel_shape")
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_damaged_models_of_many_operators_give_an_image_or_a_plain_word(seed: int, tmp_path: Path) -> None:
+    b = Builder()
+    h = b.add("Transpose", b.add("Pad", "x", b.constant(np.array([0, 0, 1, 1, 0, 0, 1, 1]))), perm=[0, 2, 3, 1])
+    h = b.add("LayerNormalization", h, b.constant(np.ones(2, np.float32)), axis=-1)
+    h = b.add("Resize", h, "", b.constant(np.array([1, 2, 2, 1], np.float32)), mode="linear")
+    h = b.add("Reshape", b.add("ReduceMean", h, axes=[3], keepdims=0), b.constant(np.array([10, 1, 10])))
+    h = b.add("LSTM", h, b.weights(1, 8, 10), b.weights(1, 8, 2), hidden_size=2)
+    h = b.add("Gather", b.add("Slice", h, b.constant(np.array([1])), b.constant(np.array([9]))), b.constant(3), axis=0)
+    data = bytearray(b.save(tmp_path / "m.onnx", (1, 2, 3, 3), b.add("Concat", h, h, axis=-1)).read_bytes())
+    if seed:
+        rng = np.random.default_rng(seed)
+        for _ in range(rng.integers(1, 4)):
+            data[rng.integers(0, len(data))] ^= 1 << int(rng.integers(0, 8))
+    damaged = tmp_path / "damaged.onnx"
+    damaged.write_bytes(data)
+    try:
+        image = compile_model(damaged)
+    except ModelError as error:
+        assert seed, error
+        assert "damaged.onnx" in str(error) or "model" in str(error)
+    else:
+        assert len(image.steps) > 0
+
+
+def test_a_constant_beyond_all_measure_is_refused(tmp_path: Path) -> None:
+    b = Builder()
+    h = b.add("Add", "x", b.add("ConstantOfShape", b.constant(np.array([1 << 20, 1 << 20]))))
+    refused(b.save(tmp_path / "m.onnx", (1, 4), h), "elements")
+
+
+def test_memory_beyond_all_measure_is_refused(tmp_path: Path) -> None:
+    b = Builder()
+    h = b.add("Expand", "x", b.constant(np.array([1 << 14, 1 << 14, 4])))
+    refused(b.save(tmp_path / "m.onnx", (1, 4), b.add("Relu", h)), "bytes of memory")

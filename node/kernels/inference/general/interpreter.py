@@ -39,50 +39,44 @@ def run_steps(memory: Any, table: Any, row: Any, first: int, last: int) -> int:
     """Run steps ``first`` up to, not including, ``last``; give -1, or the first step that is invalid.
 
     Parameters are those of :func:`node.kernels.inference.dispatch.run_steps`; the arena is a multiple of 8 bytes.
+    All in one function, since each level of calls is optimised once more by the compiler.
     """
+    u8, i32, f32 = memory
+    integers = (u8, i32, u8.view(np.int64))
     for step in range(first, last):
         for column in range(row.size):
             row[column] = table[step, column]
-        if general_step(memory, row) != OK:
+        opcode = row[OPCODE]
+        status = INVALID
+        if opcode == BINARY_F32:
+            status = binary_f32(f32, row)
+        elif opcode == MAP_F32:
+            status = map_f32(f32, row)
+        elif opcode == MATMUL_F32:
+            status = matmul_f32(f32, row)
+        elif opcode == COPY:
+            status = copy(integers, row)
+        elif opcode == GATHER:
+            status = gather(integers, row)
+        elif opcode == SELECT:
+            status = select(integers, row)
+        elif opcode == REDUCE_F32:
+            status = reduce_f32(integers, f32, row)
+        elif opcode == LSTM:
+            status = lstm(u8, f32, row)
+        elif opcode == GRU:
+            status = gru(u8, f32, row)
+        elif opcode == CAST:
+            status = cast(integers, f32, row)
+        elif opcode == COMPARE_F32:
+            status = compare_f32(u8, f32, row)
+        elif opcode == BINARY_INT:
+            status = binary_int(integers, row)
+        elif opcode == REDUCE_INT:
+            status = reduce_int(integers, row)
+        if status != OK:
             return step
     return -1
-
-
-@kernel
-def general_step(memory: Any, row: Any) -> int:
-    """Run one general step whose row lies outside the arena."""
-    u8, i32, f32 = memory
-    integers = (u8, i32, u8.view(np.int64))
-    opcode = row[OPCODE]
-    if opcode == BINARY_F32:
-        return binary_f32(f32, row)
-    if opcode == MAP_F32:
-        return map_f32(f32, row)
-    if opcode == MATMUL_F32:
-        return matmul_f32(f32, row)
-    if opcode == LSTM:
-        return lstm(u8, f32, row)
-    if opcode == GRU:
-        return gru(u8, f32, row)
-    if opcode == COMPARE_F32:
-        return compare_f32(u8, f32, row)
-    if opcode == CAST:
-        return cast(integers, f32, row)
-    if opcode == REDUCE_F32:
-        return reduce_f32(integers, f32, row)
-    if opcode in (COPY, SELECT, GATHER):
-        return moved(integers, row, opcode)
-    if opcode == BINARY_INT:
-        return binary_int(integers, row)
-    return reduce_int(integers, row) if opcode == REDUCE_INT else INVALID
-
-
-@kernel
-def moved(integers: Any, row: Any, opcode: int) -> int:
-    """Run a step that moves elements."""
-    if opcode == COPY:
-        return copy(integers, row)
-    return select(integers, row) if opcode == SELECT else gather(integers, row)
 
 
 def warm() -> None:

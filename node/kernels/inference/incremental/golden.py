@@ -23,6 +23,7 @@ from node.kernels.inference.columns import (
 from node.kernels.inference.incremental.conv_f32 import gather_pixel
 from node.kernels.inference.incremental.lanes import add_products
 from node.kernels.inference.incremental.tables import (
+    FRAME_BYTES,
     FRAMES,
     GATHERED,
     PAIRS,
@@ -47,7 +48,7 @@ def golden_sums(memory: Any, plan: Any, step: int) -> None:
             sums = links[step, SUMS] + frame * sizes[SUM_FRAME_BYTES] + 4 * pixel * links[step, SUM_COLUMNS]
             copy_bytes(u8, row[BIAS], sums, 4 * links[step, SUM_COLUMNS])
             for group in range(row[GROUPS]):
-                gather_pixel(memory, plan, row, 1, (frame, pixel, group), sizes[GATHERED])
+                gather_pixel(u8, row, sizes[FRAME_BYTES], 1, (frame, pixel, group), sizes[GATHERED])
                 for k in range(depth):
                     i32[sizes[PAIRS] // 4 + 2 * k] = k * LANES
                     i32[sizes[PAIRS] // 4 + 2 * k + 1] = (np.int32(u8[sizes[GATHERED] + k]) ^ flip) - shift

@@ -9,6 +9,7 @@ import numpy as np
 from node.jit import kernel
 from node.kernels.inference.columns import OUT, OUT_C, OUT_H, OUT_W
 from node.kernels.inference.incremental.dirty import enter, lists_of, mark_all, restore, settle
+from node.kernels.inference.incremental.golden import golden_sums
 from node.kernels.inference.incremental.spread import compute, spread
 from node.kernels.inference.incremental.struck import outputs_of, padded, strike_f32, strike_int8
 from node.kernels.inference.incremental.tables import (
@@ -210,8 +211,9 @@ def warm() -> None:
     """Compile or load every kernel of the incremental engine."""
     u8 = np.zeros(64, np.uint8)
     memory = (u8, u8.view(np.int32), u8.view(np.float32))
-    table = np.zeros((0, 8), np.int64)
-    plan = (np.zeros((0, 32), np.int64), table, table, np.zeros(13, np.int64))
+    table = np.zeros((1, 8), np.int64)
+    plan = (np.ones((1, 32), np.int64), table, table, np.zeros(13, np.int64))
+    golden_sums(memory, plan, 0)
     none = np.zeros(0, np.int32)
     state = (np.zeros(0, np.bool_), none, np.zeros(0, np.int64), none)
     work = (np.zeros(32, np.int64), np.zeros(4, np.int64))

@@ -212,13 +212,14 @@ def hold_lines_f32(memory: Any, plan: Any, held: Any, step: int, group: int) -> 
     """Write the inputs of every output pixel of a group as panels of sixteen, product after product."""
     if held[HELD_STEP] == step and held[HELD_GROUP] == group:
         return
-    i32 = memory[1]
+    u8, i32, _ = memory
     row, sizes = plan[0][step], plan[3]
     pixels = row[OUT_H] * row[OUT_W]
     depth = row[KERNEL_H] * row[KERNEL_W] * (row[IN_C] // row[GROUPS])
     gathered = sizes[GATHERED] // 4
     for output in range(outputs_of(plan, step)):
-        gather_pixel(memory, plan, row, 4, (output // pixels, output % pixels, group), sizes[GATHERED])
+        where = (output // pixels, output % pixels, group)
+        gather_pixel(u8, row, sizes[FRAME_BYTES], 4, where, sizes[GATHERED])
         line = sizes[LINES] // 4 + output // LANES * LANES * depth + output % LANES
         for k in range(depth):
             i32[line + LANES * k] = i32[gathered + k]
