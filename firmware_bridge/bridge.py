@@ -229,6 +229,10 @@ class Bridge:
         """Temperatures, clocks, load and counters. Overtakes what is queued."""
         return self._ask(m.TelemetryRequest(), m.Telemetry, urgent=True)
 
+    def infer(self, data: bytes, count: int = 1, warm_up: int = 0) -> m.Inferred:
+        """Compute with the loaded model on the bytes of its input tensors, ``count`` times after ``warm_up`` more."""
+        return self._ask(m.Infer(data=data, count=count, warm_up=warm_up), m.Inferred)
+
     def synchronise(self, samples: int = 8) -> ClockSync:
         """Compare the node's clock (``time.monotonic`` there) with this host's, see :mod:`.clock_sync`."""
         taken = []

@@ -14,6 +14,9 @@ from .transcript import Direction, Recorder
 from .transport import Transport
 
 _REOPEN_S = 0.2
+QUIET_S = 5.0
+"""A host that has said nothing for so long may have given the line to somebody at a terminal."""
+OVERHEARD_BYTES = 65_536
 
 
 class Channel:
@@ -48,6 +51,7 @@ class Channel:
         self._clock = clock
         self._link = Link(role, baud=transport.baud)
         self._pending = b""
+        self._overheard = b"" if role == "node" else None
         self.heard_s = clock()
         self._recorder = recorder or Recorder.from_environment(role, self.heard_s)
 
@@ -149,7 +153,7 @@ class Channel:
             asked = self._step(now_s, end_s, also)
             messages = link.received()
             now_s = self._clock()
-            if messages or asked or link.generation != generation or now_s >= end_s:
+            if messages or asked or self._overheard or link.generation != generation or now_s >= end_s:
                 self._push_due(now_s)
                 return messages
 
@@ -201,12 +205,27 @@ class Channel:
             self._step(now_s, end_s)
         return self._link.idle
 
+    def _in_session(self, now_s: float) -> bool:
+        return self._link.established and now_s - self.heard_s < QUIET_S
+
+    def overheard(self) -> bytes:
+        """Node: what came since the last call while no host was there; it may be somebody at a terminal."""
+        data, self._overheard = self._overheard or b"", b"" if self._overheard is not None else None
+        return data
+
+    def say(self, text: bytes) -> None:
+        """Node: put bytes on the line as they are, for whoever was overheard."""
+        self._pending += text
+        self._push(self._clock())
+
     def _pull(self) -> None:
         data = self.transport.read()
         if data:
             now_s = self._clock()
             if self._recorder is not None:
                 self._recorder.passed(Direction.RECEIVED, data, now_s)
+            if self._overheard is not None and not self._in_session(now_s):
+                self._overheard = (self._overheard + data)[-OVERHEARD_BYTES:]
             if self._link.receive(data, now_s):
                 self.heard_s = now_s
 

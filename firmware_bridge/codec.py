@@ -34,6 +34,7 @@ TYPE_NUMBERS: dict[type[Any], int] = {
     m.TelemetryRequest: 12,
     m.Reset: 13,
     m.TimeRequest: 14,
+    m.Infer: 15,
     m.Hello: 129,
     m.LoadStatus: 130,
     m.Done: 131,
@@ -46,6 +47,7 @@ TYPE_NUMBERS: dict[type[Any], int] = {
     m.Abnormal: 138,
     m.Failed: 139,
     m.TimeReport: 140,
+    m.Inferred: 141,
 }
 """The number of each message on the wire. Numbers are never used again for something else."""
 

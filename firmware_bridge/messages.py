@@ -186,6 +186,18 @@ class TimeRequest:
     """Ask for the node's clock."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Infer:
+    """Compute with the model that is loaded, now: ``data`` are the bytes of its input tensors, one after the other.
+
+    ``warm_up`` inferences come before the ``count`` that are timed.
+    """
+
+    data: Blob
+    count: U16 = 1
+    warm_up: U16 = 0
+
+
 # ---- replies --------------------------------------------------------------------------------------------------
 
 
@@ -319,6 +331,14 @@ class TimeReport:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Inferred:
+    """The numbers of all output tensors, after the last inference, and the node's time for those that count."""
+
+    values: tuple[F32, ...]
+    elapsed_us: U32
+
+
+@dataclass(frozen=True, kw_only=True)
 class Progress:
     """A long job is alive: ``done`` of ``total``."""
 
@@ -358,6 +378,7 @@ Request = (
     | TelemetryRequest
     | Reset
     | TimeRequest
+    | Infer
 )
 Reply = (
     Hello
@@ -369,6 +390,7 @@ Reply = (
     | CheckpointReport
     | Telemetry
     | TimeReport
+    | Inferred
     | Progress
     | Abnormal
     | Failed

@@ -21,7 +21,8 @@ from node.blob_store import BlobStore
 from node.doors import RETRY_S, Door, OneLine
 from node.runners import InlineComputer, Runner
 from node.service_manager import ServiceManager
-from node.supervisor import UNASKED, Supervisor
+from node.supervisor import UNASKED, Supervisor, agent_version
+from node.text_console import TextConsole
 
 HOUSEKEEPING_S = 1.0
 """Period of the telemetry that is sent unasked."""
@@ -90,6 +91,7 @@ class Server:
         self._had_host = False
         self._try_again_s = 0.0
         self._house_kept_s = time.monotonic()
+        self._console = TextConsole(self._submit_for_console, self._say, f"flightnode {agent_version()}")
         self._supervisor = Supervisor(runner, store, send=self._send, log=log, send_packet=self._send_packet)
 
     def run(self, stop: Stop) -> None:
@@ -165,8 +167,11 @@ class Server:
         except PortError as error:
             self._lost(error)
             return
+        text = self._channel.overheard()
         for body in bodies:
             self._supervisor.take(body)
+        if text:
+            self._console.feed(text)
 
     def _open(self) -> None:
         now_s = time.monotonic()
@@ -181,10 +186,25 @@ class Server:
 
     def _send(self, body: bytes, urgent: bool) -> None:
         """Give a reply to the line; without one it is dropped, since the host will ask again."""
+        if self._console.waits_for(codec.ENVELOPE.unpack_from(body)[1]):
+            if codec.MESSAGE_TYPES[body[0]] is not Progress:
+                self._console.answer(body)
+            return
         if self._channel is None:
             return
         try:
             self._channel.send(body, urgent)
+        except PortError as error:
+            self._lost(error)
+
+    def _submit_for_console(self, body: bytes) -> None:
+        self._supervisor.take(body)
+
+    def _say(self, text: bytes) -> None:
+        if self._channel is None:
+            return
+        try:
+            self._channel.say(text)
         except PortError as error:
             self._lost(error)
 

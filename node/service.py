@@ -17,6 +17,8 @@ from firmware_bridge.messages import (
     CheckpointReport,
     Configure,
     Done,
+    Infer,
+    Inferred,
     Inject,
     Injected,
     Message,
@@ -70,6 +72,7 @@ class Service:
             Checkpoint: self._checkpoint,
             Restore: self._restore,
             TelemetryRequest: self._telemetry,
+            Infer: self._infer,
             Reset: self._reset,
         }
 
@@ -206,6 +209,18 @@ class Service:
         self._throttle.reset()
         return Done()
 
+    def _infer(self, message: Infer) -> Inferred:
+        computer, inputs = self._ready(), split_bytes(self._loaded_image(), message.data)
+        for _ in range(message.warm_up):
+            computer.infer(inputs)
+        outputs: dict[str, NDArray[np.generic]] = {}
+        started_ns = time.perf_counter_ns()
+        for _ in range(message.count):
+            outputs = computer.infer(inputs)
+        elapsed_us = (time.perf_counter_ns() - started_ns) // 1000
+        values = [float(value) for array in outputs.values() for value in array.ravel().astype(np.float32)]
+        return Inferred(values=tuple(values), elapsed_us=min(elapsed_us, 2**32 - 1))
+
     def _telemetry(self, _message: TelemetryRequest) -> Telemetry:
         throttle = self._throttle
         counters = self._computer.counters if self._computer is not None else Counters()
@@ -243,6 +258,27 @@ class Service:
         if self._computer is not None:
             self._computer.close()
         self._throttle.close()
+
+
+def split_bytes(image: Image, data: bytes) -> dict[str, NDArray[np.generic]]:
+    """Cut the bytes of one sample into the arrays that the model takes, in the order of its inputs.
+
+    Raises
+    ------
+    DataError
+        There are more or fewer bytes than the inputs have.
+    """
+    sizes = {spec.name: int(np.prod(spec.shape)) * np.dtype(spec.dtype).itemsize for spec in image.inputs}
+    if sum(sizes.values()) != len(data):
+        raise DataError(f"an input has {sum(sizes.values())} bytes ({sizes}), not {len(data)}")
+    inputs: dict[str, NDArray[np.generic]] = {}
+    at = 0
+    for spec in image.inputs:
+        part = data[at : at + sizes[spec.name]]
+        inputs[spec.name] = np.frombuffer(part, np.dtype(spec.dtype).newbyteorder("<")).astype(spec.dtype)
+        inputs[spec.name] = inputs[spec.name].reshape(spec.shape)
+        at += sizes[spec.name]
+    return inputs
 
 
 def split_samples(image: Image, arrays: dict[str, NDArray[np.generic]]) -> list[dict[str, NDArray[np.generic]]]:

@@ -112,6 +112,7 @@ def test_numbers_are_fixed():
         "TelemetryRequest": 12,
         "Reset": 13,
         "TimeRequest": 14,
+        "Infer": 15,
         "Hello": 129,
         "LoadStatus": 130,
         "Done": 131,
@@ -124,6 +125,7 @@ def test_numbers_are_fixed():
         "Abnormal": 138,
         "Failed": 139,
         "TimeReport": 140,
+        "Inferred": 141,
     }
     assert set(codec.TYPE_NUMBERS) == set(typing.get_args(m.Message))
 
