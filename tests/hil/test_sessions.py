@@ -140,7 +140,7 @@ def test_a_worker_that_is_killed_costs_its_chunk_and_nothing_else(
     with pytest.raises(Interrupted, match=r"a worker process was killed .*`hil resume") as caught:
         run_campaign(described, out=out, options=RunOptions(workers=2), progress=kill_a_worker)
     assert caught.value.exit_code == 4
-    assert len(essence(read_rows(out))) >= 100
+    assert essence(read_rows(out)), "the chunk that was complete is kept"
     left_by_the_killed = len(list(scratch.iterdir()))
     resume_campaign(out, workers=2, progress=silent)
     assert essence(read_rows(out)) == essence(run(described, tmp_path / "whole"))
