@@ -30,7 +30,8 @@ from tests.campaigns import campaign, essence, rows_of
 from tests.fake_node import FakeNode
 
 NAMES = ("hsiao_72_64",)
-FOUND_WITHIN_S = 1.0
+FOUND_WITHIN_S = proof.count(10, 1)
+"""A machine that runs many tests at once may take its time."""
 
 
 @pytest.fixture
