@@ -15,7 +15,7 @@ from node.kernels.inference.bounds import fits, volume, work_limit
 from node.kernels.inference.columns import BIAS, IN_A, IN_B, INVALID, OK, OUT, SCALES, SCRATCH, WEIGHTS
 from node.kernels.inference.general.codes import ALPHA, FUNCTION, SHAPE, STRIDES_A
 from node.kernels.inference.general.functions import unary
-from node.kernels.inference.tiles import LANES, tile_f32_row
+from node.kernels.inference.tiles import LANES, tile_f32_row, tile_f32_wide_row
 
 PEEPHOLES, COUPLED, LINEAR_BEFORE_RESET = 1, 2, 4
 """Bits of FUNCTION."""
@@ -36,10 +36,15 @@ def padded(count: int) -> int:
 def row_product(u8: Any, left: int, depth: int, operands: Any, out: int) -> None:
     """Write bias + left @ weights; ``operands`` are weights, bias (places) and the padded number of columns."""
     weights, bias, columns = operands
-    for panel in range(columns // LANES):
-        place = weights + 4 * panel * LANES * depth
-        shift = 4 * panel * LANES
-        tile_f32_row(u8, left, depth, place, depth, bias + shift, out + shift, LANES, OPEN)
+    done = 0
+    while done < columns:
+        place, shift = weights + 4 * done * depth, 4 * done
+        if columns - done >= 4 * LANES:
+            tile_f32_wide_row(u8, left, depth, place, depth, bias + shift, out + shift, LANES, OPEN)
+            done += 4 * LANES
+        else:
+            tile_f32_row(u8, left, depth, place, depth, bias + shift, out + shift, LANES, OPEN)
+            done += LANES
 
 
 @kernel
