@@ -143,7 +143,8 @@ def _made(messages: Bytes) -> Bytes:
 def _wrong_rows(made: Bytes, kept: Bytes) -> NDArray[np.int64]:
     """Give the numbers of the rows that differ."""
     wide = np.ascontiguousarray(made).view(np.uint64), np.ascontiguousarray(kept).view(np.uint64)
-    return np.flatnonzero((wide[0] != wide[1]).any(axis=1)).astype(np.int64)
+    different = wide[0] != wide[1]
+    return np.flatnonzero(different.any(axis=1)) if different.any() else np.empty(0, np.int64)
 
 
 def _translated(symbols: Bytes, table: Bytes, dual_basis: bool) -> Bytes:

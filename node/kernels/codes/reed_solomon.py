@@ -14,6 +14,7 @@ import numpy as np
 
 from node.jit import kernel
 from node.kernels.codes import batches
+from node.kernels.codes.blocks import load_word, store_word
 
 MESSAGE = 223
 CHECKS = 32
@@ -115,8 +116,10 @@ def encode_batch(messages: Any, first: int, checks: Any, scratch: Any) -> None:
         turned(flat, first * MESSAGE + start, MESSAGE, scratch, start * 64)
     batches.divide(scratch, MATRICES, batches.REMAINDER)
     turned(scratch, batches.REMAINDER, 64, scratch, 0)
-    for i in range(64):
-        checks[first + i] = scratch[64 * i : 64 * i + CHECKS]
+    kept = checks.reshape(-1)
+    for i in range(batches.CODEWORDS):
+        for k in range(0, CHECKS, 8):
+            store_word(kept, (first + i) * CHECKS + k, load_word(scratch, 64 * i + k))
 
 
 @kernel
