@@ -63,18 +63,19 @@ def exp64(x: Any) -> Any:
     x = FAR if x > FAR else x
     n = (x * LOG2_E + ROUNDING) - ROUNDING
     r = (x - n * LN2_HIGH) - n * LN2_LOW
-    p = 1.0 + r / 12.0
-    p = 1.0 + p * r / 11.0
-    p = 1.0 + p * r / 10.0
-    p = 1.0 + p * r / 9.0
-    p = 1.0 + p * r / 8.0
-    p = 1.0 + p * r / 7.0
-    p = 1.0 + p * r / 6.0
-    p = 1.0 + p * r / 5.0
-    p = 1.0 + p * r / 4.0
-    p = 1.0 + p * r / 3.0
-    p = 1.0 + p * r / 2.0
-    p = 1.0 + p * r
+    p = 1.0 / 479001600.0
+    p = p * r + 1.0 / 39916800.0
+    p = p * r + 1.0 / 3628800.0
+    p = p * r + 1.0 / 362880.0
+    p = p * r + 1.0 / 40320.0
+    p = p * r + 1.0 / 5040.0
+    p = p * r + 1.0 / 720.0
+    p = p * r + 1.0 / 120.0
+    p = p * r + 1.0 / 24.0
+    p = p * r + 1.0 / 6.0
+    p = p * r + 0.5
+    p = p * r + 1.0
+    p = p * r + 1.0
     return p * f64_from_bits((np.int64(n) + 1023) << 52)
 
 
