@@ -30,17 +30,21 @@ from hil.campaign.workers import collect_with_workers
 class RunOptions:
     """How a campaign is run; None keeps what the campaign file says.
 
-    ``shard`` is (number, of how many): then every so manieth trial is done here, and the others elsewhere.
+    ``dask`` is the address of a Dask scheduler whose workers do the trials. ``shard`` is (number, of how many): then
+    every so manieth trial is done here, and the others elsewhere.
     """
 
     target: str | None = None
     trials: int | None = None
     workers: int = 1
     shard: tuple[int, int] | None = None
+    dask: str | None = None
 
     def __post_init__(self) -> None:
         if self.workers < 1:
             raise ConfigError(f"--workers {self.workers}: give 1 or more")
+        if self.dask is not None and self.workers > 1:
+            raise ConfigError("--workers and --dask: the cluster has workers of its own; leave one of them out")
         if self.shard is not None and not 1 <= self.shard[0] <= self.shard[1]:
             raise ConfigError(f"--shard {self.shard[0]}/{self.shard[1]}: give NUMBER/OF, such as 1/3, 2/3 and 3/3")
 
@@ -59,7 +63,7 @@ def run_campaign(campaign: CampaignFile, *, out: Path, options: RunOptions, prog
         raise ConfigError("--shard: a run with [stop] decides in trial order and cannot be divided; leave one out")
     header = msgspec.structs.replace(experiment.header(), shard=options.shard)
     with Store(out, header) as store:
-        collect(experiment, store, workers=options.workers, progress=progress)
+        collect(experiment, store, options, progress)
 
 
 def resume_campaign(directory: Path, *, workers: int = 1, progress: ProgressSink) -> None:
@@ -73,13 +77,18 @@ def plan_campaign(campaign: CampaignFile, options: RunOptions) -> Plan:
     return Plan.of(Experiment.of(campaign.changed(target=options.target, trials=options.trials)))
 
 
-def collect(experiment: Experiment, store: Store, *, workers: int, progress: ProgressSink) -> None:
+def collect(experiment: Experiment, store: Store, options: RunOptions, progress: ProgressSink) -> None:
     """Measure every trial that the store does not hold yet."""
     heat = None if _holds_heat(store) else experiment.campaign.heat
     stages = _stages(experiment, store)
-    if workers > 1:
+    if options.dask is not None:
+        from hil.campaign.cluster import collect_with_dask
+
         for missing in stages:
-            collect_with_workers(experiment, missing, store, workers=workers, progress=progress)
+            collect_with_dask(experiment, missing, store, address=options.dask, progress=progress)
+    elif options.workers > 1:
+        for missing in stages:
+            collect_with_workers(experiment, missing, store, workers=options.workers, progress=progress)
     first = next(stages, None)
     if first is None and heat is None:
         return

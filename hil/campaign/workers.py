@@ -8,8 +8,9 @@ from __future__ import annotations
 import atexit
 import multiprocessing
 import os
+import platform
 import signal
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
@@ -30,10 +31,10 @@ CHUNK_TRIALS = 100
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Chunk:
+class Chunk:
     """What a worker measured, and what it knows of its node and link by now."""
 
-    worker: int
+    worker: str
     rows: tuple[Row, ...]
     link: LinkRow
 
@@ -60,17 +61,9 @@ def collect_with_workers(
         raise ConfigError(f"--workers {workers}: {target} is one node; use --workers 1, or --target sim or pty")
     context = multiprocessing.get_context("spawn")
     pool = ProcessPoolExecutor(workers, context, initializer=_start, initargs=(store.directory, target))
-    done = {task.name: experiment.trials - len(missing[task.name]) for task in experiment.tasks}
-    links: dict[int, LinkRow] = {}
     with pool:
         try:
-            for chunk in _chunks(pool, missing):
-                store.append(*chunk.rows)
-                links[chunk.worker] = chunk.link
-                for row in chunk.rows:
-                    if isinstance(row, TrialRow):
-                        done[row.protection] += 1
-                _report(done, experiment.trials, progress)
+            keep_chunks(_chunks(pool, missing), experiment, missing, store, progress)
         except BrokenProcessPool:
             raise Interrupted(
                 "a worker process was killed (out of memory?); what was measured is kept: "
@@ -79,16 +72,38 @@ def collect_with_workers(
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
+
+
+def keep_chunks(
+    chunks: Iterable[Chunk],
+    experiment: Experiment,
+    missing: Mapping[str, tuple[int, ...]],
+    store: Store,
+    progress: ProgressSink,
+) -> None:
+    """Write down what workers measured as it comes, and in the end what they know of their nodes."""
+    done = {task.name: experiment.trials - len(missing[task.name]) for task in experiment.tasks}
+    links: dict[str, LinkRow] = {}
+    for chunk in chunks:
+        store.append(*chunk.rows)
+        links[chunk.worker] = chunk.link
+        for row in chunk.rows:
+            if isinstance(row, TrialRow):
+                done[row.protection] += 1
+        _report(done, experiment.trials, progress)
     store.append(*links.values())
 
 
-def _chunks(pool: ProcessPoolExecutor, missing: Mapping[str, tuple[int, ...]]) -> Iterator[_Chunk]:
+def chunked(missing: Mapping[str, tuple[int, ...]]) -> Iterator[tuple[str, tuple[int, ...]]]:
+    """Give the missing trials in portions for one worker each: (protection, trials)."""
+    for name, trials in missing.items():
+        for start in range(0, len(trials), CHUNK_TRIALS):
+            yield name, trials[start : start + CHUNK_TRIALS]
+
+
+def _chunks(pool: ProcessPoolExecutor, missing: Mapping[str, tuple[int, ...]]) -> Iterator[Chunk]:
     with _deaf_to_interrupts():
-        pending: set[Future[_Chunk]] = {
-            pool.submit(_collect, name, trials[start : start + CHUNK_TRIALS])
-            for name, trials in missing.items()
-            for start in range(0, len(trials), CHUNK_TRIALS)
-        }
+        pending: set[Future[Chunk]] = {pool.submit(_collect, name, trials) for name, trials in chunked(missing)}
     while pending:
         finished, pending = wait(pending, return_when=FIRST_COMPLETED)
         for future in finished:
@@ -112,7 +127,7 @@ def _report(done: Mapping[str, int], trials: int, progress: ProgressSink) -> Non
     progress(ProgressEvent(stage="all protections", done=sum(done.values()), total=trials * len(done)))
 
 
-class _Worker:
+class Worker:
     """One process's share of a campaign: the experiment, and the node that it drives."""
 
     def __init__(self, directory: Path, target: str) -> None:
@@ -122,18 +137,26 @@ class _Worker:
         self._session.prepare(self._experiment.workload.image.to_bytes(), self._experiment.workload.inputs_file())
         self._deadline_ms = 0
 
-    def collect(self, name: str, trials: tuple[int, ...]) -> _Chunk:
+    def task_id(self, name: str) -> str | None:
+        """Give the id that this worker's software gives a protection's task."""
+        task = self._experiment.task(name)
+        return None if task is None else task.task_id
+
+    def collect(self, name: str, trials: tuple[int, ...]) -> Chunk:
+        """Carry out some trials of one protection."""
         task = self._experiment.task(name)
         assert task is not None, f"the bundle holds no task {name!r}"
         rows: list[Row] = []
         runner = TaskRunner(self._session, task, self._experiment.workload, rows.append)
         runner.collect(trials)
         self._deadline_ms = max(self._deadline_ms, runner.deadline_ms)
-        return _Chunk(worker=os.getpid(), rows=tuple(rows), link=link_row(self._session, self._deadline_ms))
+        return Chunk(
+            worker=f"{platform.node()}:{os.getpid()}", rows=tuple(rows), link=link_row(self._session, self._deadline_ms)
+        )
 
 
 _place: tuple[Path, str] | None = None
-_worker: _Worker | None = None
+_worker: Worker | None = None
 
 
 def _start(directory: Path, target: str) -> None:
@@ -142,9 +165,9 @@ def _start(directory: Path, target: str) -> None:
     _place = directory, target
 
 
-def _collect(name: str, trials: tuple[int, ...]) -> _Chunk:
+def _collect(name: str, trials: tuple[int, ...]) -> Chunk:
     global _worker  # noqa: PLW0603 - see _start
     assert _place is not None, "the pool's initialiser has run"
     if _worker is None:
-        _worker = _Worker(*_place)
+        _worker = Worker(*_place)
     return _worker.collect(name, trials)

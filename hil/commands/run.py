@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 @click.option("--target", help="Where: sim, memory, pty, serial:///dev/..., tcp://host:port or bench:NAME.")
 @click.option("--trials", type=click.IntRange(min=1), help="Trials per protection, instead of the file's.")
 @click.option("--workers", type=click.IntRange(min=1), default=1, show_default=True, help="Processes at work.")
+@click.option("--dask", metavar="ADDRESS", help="Have the workers of a Dask cluster do it: tcp://host:8786.")
 @click.option("--shard", help="Do the part NUMBER/OF of the trials here, such as 1/2; then `hil merge` the parts.")
 @click.option("--out", type=click.Path(path_type=Path), help="Results directory [default: runs/<time>-<name>].")
 @click.option("--confirm", is_flag=True, help="Then repeat it on fresh strikes, as `hil confirm` does.")
@@ -27,6 +28,7 @@ def command(  # noqa: PLR0913, PLR0917 - one parameter an option
     target: str | None,
     trials: int | None,
     workers: int,
+    dask: str | None,
     shard: str | None,
     out: Path | None,
     confirm: bool,
@@ -44,7 +46,7 @@ def command(  # noqa: PLR0913, PLR0917 - one parameter an option
     described = load_campaign(campaign)
     wanted = described.changed(target=target, trials=trials)
     url = resolve_target(wanted.campaign.target, [described.directory, Path.cwd()])
-    options = RunOptions(target=url, trials=wanted.campaign.trials, workers=workers, shard=_part(shard))
+    options = RunOptions(target=url, trials=wanted.campaign.trials, workers=workers, dask=dask, shard=_part(shard))
     if plan_only:
         _print_plan(described, options, as_json=as_json)
     else:
