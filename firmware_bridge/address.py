@@ -18,13 +18,13 @@ class Address:
     Parameters
     ----------
     scheme : str
-        ``serial``, ``pty``, ``tcp`` or ``memory``.
+        ``serial``, ``pty``, ``tcp``, ``rfc2217`` or ``memory``.
     place : str
         The device's path, the host's name or the name of an in-memory line; empty for a new pseudo-terminal.
     port : int
-        Of ``tcp``, else 0.
+        Of ``tcp`` and ``rfc2217``, else 0.
     baud : int
-        Bits per second of ``serial``, else 0.
+        Bits per second of ``serial`` and ``rfc2217``, else 0.
     serial_number, usb_path : str
         Marks of the adapter behind ``serial``. Where given they decide, and ``place`` is only where it was last.
     """
@@ -59,13 +59,15 @@ def read_address(url: str) -> Address:
         raise UsageError(f"{url!r}: write three slashes before the path: serial:///{parts.netloc}{parts.path}")
     if parts.scheme == "serial" and parts.path:
         return _serial(parts, url)
+    if parts.scheme == "rfc2217" and parts.hostname and port:
+        return Address(scheme="rfc2217", place=parts.hostname, port=port, baud=_serial(parts, url).baud)
     if parts.scheme == "tcp" and parts.hostname and port:
         return Address(scheme="tcp", place=parts.hostname, port=port)
     if parts.scheme == "pty" or (parts.scheme == "memory" and parts.path):
         return Address(scheme=parts.scheme, place=parts.path)
     raise UsageError(
         f"{url!r} is no address of a line: use serial:///dev/ttyUSB0?baud=921600, pty:/dev/pts/7, "
-        "tcp://host:port or memory:NAME"
+        "tcp://host:port, rfc2217://host:port?baud=921600 or memory:NAME"
     )
 
 

@@ -20,10 +20,12 @@ from typing import Self
 
 from .address import DEFAULT_BAUD, Address, read_address
 from .errors import PortError
+from .remote_port import NOTE, carry
 from .terminal import lock, make_raw
 
 READ_BYTES = 65_536
 WRITE_TIMEOUT_S = 5.0
+REMOTE_POLL_S = 0.1
 
 _GONE = {errno.EIO, errno.ENXIO, errno.ENODEV, errno.EBADF, errno.ECONNRESET, errno.EPIPE, errno.ETIMEDOUT}
 _waiting_ends: dict[str, Transport] = {}
@@ -276,6 +278,8 @@ def open_transport(url: str, timeout_s: float = 5.0) -> Transport:
             return _open_tty(address.place, None) if address.place else open_pty()[0]
         case "serial":
             return _open_tty(_device_of(address), address.baud)
+        case "rfc2217":
+            return _open_remote(f"rfc2217://{address.place}:{address.port}", address.baud)
     return _open_tcp(address.place, address.port, timeout_s)
 
 
@@ -293,6 +297,17 @@ def _open_tcp(host: str, port: int, timeout_s: float) -> Transport:
     except OSError as error:
         raise PortError(f"cannot connect to tcp://{host}:{port}: {error}; is the node serving there?") from error
     return _from_socket(connection, f"tcp://{host}:{port}")
+
+
+def _open_remote(url: str, baud: int) -> Transport:
+    import serial
+
+    try:
+        remote = serial.serial_for_url(f"{url}?ign_set_control", baudrate=baud, timeout=REMOTE_POLL_S)
+    except (OSError, ValueError) as error:
+        raise PortError(f"cannot open {url}: {error}; is ser2net serving RFC 2217 there?") from error
+    descriptor, close = carry(remote, url)
+    return Transport(descriptor, f"{url} ({NOTE})", baud=baud, on_close=close)
 
 
 def _device_of(address: Address) -> str:

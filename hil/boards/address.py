@@ -12,11 +12,12 @@ TARGETS = {
     "pty": "a node in a process of its own, behind a pseudo-terminal: the full serial stack",
     "serial:///dev/ttyUSB0?baud=921600": "a board on a serial port",
     "tcp://host:port": "a board behind a serial-to-network adapter, or a node on another machine",
+    "rfc2217://host:port?baud=921600": "a board behind a terminal server such as ser2net",
     "bench:NAME": "a board that bench.toml names",
     "transcript:FILE": "what a board once answered, recorded with `hil transcript record`",
 }
 _WORDS = ("sim", "memory", "pty")
-_LINES = ("serial://", "tcp://")
+_LINES = ("serial://", "tcp://", "rfc2217://")
 _NAMED = ("bench:", "transcript:")
 
 

@@ -211,7 +211,7 @@ def host_of(target: str) -> Host:
             return PtyHost()
         case "transcript" if rest:
             return Played(Path(rest))
-        case "serial" | "tcp" | "bench":
+        case "serial" | "tcp" | "rfc2217" | "bench":
             return Board(target)
     raise ConfigError(
         f"target {target!r}: choose from sim, memory, pty, serial:///dev/..., tcp://host:port, bench:NAME"

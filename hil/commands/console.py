@@ -11,7 +11,9 @@ import click
 @click.command()
 @click.argument("target", default="pty")
 def command(target: str) -> None:
-    """Talk to the node at TARGET (as behind `hil run --target`) by hand; `help` lists what it takes.
+    """Talk to a node by hand.
+
+    TARGET is what stands behind `hil run --target`; `help` lists what the node takes.
 
     Lines are read from standard input, so that a script can talk, too.
     """
