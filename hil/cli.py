@@ -17,6 +17,7 @@ COMMANDS = (
     "init",
     "compile",
     "run",
+    "exhaustive",
     "resume",
     "confirm",
     "sensitivity",

@@ -20,6 +20,9 @@ from node.model.steps import Opcode
 from tests.proof import count
 from tests.random_networks import Network
 
+# One process compiles the kernels of the exact engine.
+pytestmark = pytest.mark.xdist_group("exact engine")
+
 
 def faults_on(image: Image, region: str, number: int, rng: np.random.Generator) -> Faults:
     """Bits anywhere in a region, at any moment; of weights mostly at the start, of floats often in the exponent."""

@@ -1,0 +1,174 @@
+"""Every single-bit fault of a region on a set of inputs: no sample, no interval, the outcome of each.
+
+A fault flips one bit just before a step: of the weights before the first one, of the activations before each. The
+outcome of a fault on an input is MASKED, SDC_TOLERABLE or SDC_CRITICAL by the workload's own measure, or CRASH.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from firmware_bridge.errors import DataError
+from hil.campaign.outcome import Outcome
+from hil.campaign.workload import Workload
+from node.model.effects import Effect, Effects, Faults, WholeRuns
+from node.model.incremental import IncrementalEngine, engine_for
+from node.service import split_samples
+
+OUTCOMES = (Outcome.MASKED, Outcome.SDC_TOLERABLE, Outcome.SDC_CRITICAL, Outcome.CRASH)
+"""What a code stands for; it is the index into this tuple."""
+
+BLOCK_BITS = 1 << 14
+"""Bits that a worker classifies before it hands them over."""
+
+REGIONS = ("weights", "activations", "steps")
+Codes = NDArray[np.uint8]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Block:
+    """Neighbouring bits at one moment: bits ``first`` to ``last - 1``, just before ``step``."""
+
+    step: int
+    first: int
+    last: int
+
+    def faults(self, region: str) -> Faults:
+        """Give them as faults."""
+        bits = np.arange(self.first, self.last)
+        return Faults(region=region, bits=bits, steps=np.full(len(bits), self.step))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verified:
+    """How many evaluations were repeated by whole runs, all with the same outcome."""
+
+    evaluations: int = 0
+
+    def __add__(self, other: Verified) -> Verified:
+        return Verified(evaluations=self.evaluations + other.evaluations)
+
+
+class Classifier:
+    """Gives the outcome of every fault of a block on the inputs of a workload.
+
+    Parameters
+    ----------
+    workload : Workload
+        Model, inputs, and what is critical.
+    region : str
+        Which memory is struck.
+    inputs : tuple of int
+        The samples that count.
+    """
+
+    def __init__(self, workload: Workload, region: str, inputs: tuple[int, ...]) -> None:
+        self.workload = workload
+        self.region = region
+        self.inputs = inputs
+        samples = split_samples(workload.image, dict(workload.inputs))
+        self._samples = [samples[number] for number in inputs]
+        self._engine = engine_for(workload.image, self._samples, region)
+        self._whole: WholeRuns | None = None
+        self._judged: dict[tuple[int, bytes], bool] = {}
+        for number, sample in enumerate(inputs):
+            if self._engine.golden_output(number) != workload.golden[sample]:
+                raise DataError(f"input {sample}: the golden output of the exact engine is not that of the emulator")
+
+    @property
+    def is_incremental(self) -> bool:
+        """False where the model or the region asks for whole runs."""
+        return isinstance(self._engine, IncrementalEngine)
+
+    def classify(self, block: Block) -> Codes:
+        """Give an index into :data:`OUTCOMES` for each fault and input."""
+        return self._judge(self._engine.effects(block.faults(self.region), keep_outputs=not self._by_winner))
+
+    def verify(self, block: Block, codes: Codes, share: float, seed: int) -> Verified:
+        """Repeat a random share of a block by whole runs.
+
+        Raises
+        ------
+        DataError
+            An outcome or a delivered byte is another one; the message holds both.
+        """
+        generator = np.random.default_rng((seed, block.step, block.first))
+        chosen = np.flatnonzero(generator.random(len(codes)) < share)
+        if not len(chosen):
+            return Verified()
+        self._whole = self._whole or WholeRuns(self.workload.image, self._samples)
+        everything = block.faults(self.region)
+        faults = Faults(region=self.region, bits=everything.bits[chosen], steps=everything.steps[chosen])
+        fast = self._engine.effects(faults, keep_outputs=True)
+        slow = self._whole.effects(faults, keep_outputs=True)
+        self._compare(faults, fast, slow)
+        again = self._judge(slow)
+        if not np.array_equal(again, codes[chosen]):
+            fault, number = np.argwhere(again != codes[chosen])[0]
+            self._differs(faults, int(fault), int(number), f"{codes[chosen][fault, number]} and {again[fault, number]}")
+        return Verified(evaluations=again.size)
+
+    @property
+    def _by_winner(self) -> bool:
+        return self.workload.critical_name in ("top1", "labels")
+
+    def _judge(self, effects: Effects) -> Codes:
+        """Give an index into :data:`OUTCOMES` for each effect."""
+        critical = effects.codes == Effect.MOVED
+        if self.workload.critical_name == "labels":
+            critical &= self._right()
+        elif not self._by_winner:
+            critical[:] = False
+            for (fault, number), output in zip(effects.index, effects.outputs, strict=True):
+                critical[fault, number] = self._is_critical(int(number), output.tobytes())
+        codes: Codes = (effects.codes != Effect.SAME).astype(np.uint8) + critical.astype(np.uint8)
+        codes[effects.codes == Effect.CRASHED] = OUTCOMES.index(Outcome.CRASH)
+        return codes
+
+    def _right(self) -> NDArray[np.bool_]:
+        """Tell of which inputs the golden output names the right class."""
+        workload, labels = self.workload, self.workload.labels
+        assert labels is not None, "critical = labels is refused without labels"
+        first = workload.image.outputs[0].name
+        golden = [workload.tensors(workload.golden[sample])[first] for sample in self.inputs]
+        right = [int(np.argmax(values)) == labels[i] for values, i in zip(golden, self.inputs, strict=True)]
+        return np.array(right)
+
+    def _is_critical(self, number: int, output: bytes) -> bool:
+        key = (number, output)
+        if key not in self._judged:
+            self._judged[key] = self.workload.is_critical(self.inputs[number], output)
+        return self._judged[key]
+
+    def _compare(self, faults: Faults, fast: Effects, slow: Effects) -> None:
+        """Refuse effects whose delivered bytes are not those of whole runs."""
+        delivered = [
+            {(int(f), int(n)): output.tobytes() for (f, n), output in zip(effects.index, effects.outputs, strict=True)}
+            for effects in (fast, slow)
+        ]
+        for fault, number in sorted(delivered[0].keys() | delivered[1].keys()):
+            golden = self._engine.golden_output(number)
+            first, second = (outputs.get((fault, number), golden) for outputs in delivered)
+            if first != second:
+                self._differs(faults, fault, number, f"outputs {first.hex()} and {second.hex()}")
+
+    def _differs(self, faults: Faults, fault: int, number: int, what: str) -> None:
+        bit, step = int(faults.bits[fault]), int(faults.steps[fault])
+        raise DataError(
+            f"bit {bit} of {self.region} flipped before step {step}, input {self.inputs[number]}: the exact engine "
+            f"and a whole run give {what}; golden is {self._engine.golden_output(number).hex()}: please report it"
+        )
+
+
+def blocks_of(workload: Workload, region: str) -> Iterator[Block]:
+    """Give every fault of a region, in blocks."""
+    image = workload.image
+    sizes = {"weights": len(image.weights), "activations": image.activation_bytes, "steps": image.steps.nbytes}
+    moments = len(image.steps) + 1 if region == "activations" else 1
+    for step in range(moments):
+        for first in range(0, 8 * sizes[region], BLOCK_BITS):
+            yield Block(step=step, first=first, last=min(first + BLOCK_BITS, 8 * sizes[region]))

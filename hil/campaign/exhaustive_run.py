@@ -1,0 +1,201 @@
+"""Carry out an exhaustive campaign on several processes, and keep what came out as one file.
+
+``exhaustive.npz`` holds ``codes`` (uint8 [moments, bits, inputs], see :data:`hil.campaign.exhaustive.OUTCOMES`),
+``inputs`` (the numbers of the samples) and ``about`` (JSON: what was struck, by which software, how fast).
+"""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import time
+import zipfile
+from collections.abc import Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from firmware_bridge.errors import ConfigError, DataError, Interrupted
+from hil.campaign.bundle import load_bundle, write_bundle
+from hil.campaign.configuration import CampaignFile
+from hil.campaign.exhaustive import OUTCOMES, Block, Classifier, Codes, Verified, blocks_of
+from hil.campaign.experiment import versions
+from hil.campaign.progress import ProgressEvent, ProgressSink, silent
+from hil.campaign.task import ENGINE_VERSION
+from hil.campaign.workload import Workload, load_workload
+from node.kernels.inference.incremental.run import warm
+
+RESULT_FILE = "exhaustive.npz"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExhaustiveOptions:
+    """What is struck, on which inputs, by how many processes, and which share is repeated by whole runs."""
+
+    region: str = "weights"
+    inputs: int = 100
+    workers: int = 1
+    verify: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.inputs < 1 or self.workers < 1:
+            raise ConfigError(f"{self.inputs} inputs, {self.workers} workers: give 1 or more of each")
+        if not 0.0 <= self.verify <= 1.0:
+            raise ConfigError(f"--verify {self.verify}: give a share from 0 to 1")
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Exhaustive:
+    """The outcome of every fault of a region.
+
+    Parameters
+    ----------
+    about : dict
+        What was struck, by which software, how fast; plain JSON.
+    codes : ndarray of uint8, [moments, bits, inputs]
+        Index into :data:`hil.campaign.exhaustive.OUTCOMES`.
+    inputs : tuple of int
+        The samples of the workload.
+    """
+
+    about: dict[str, Any]
+    codes: Codes
+    inputs: tuple[int, ...]
+
+    def shares(self) -> dict[str, float]:
+        """Give the share of each outcome among all faults and inputs."""
+        counts = np.bincount(self.codes.reshape(-1), minlength=len(OUTCOMES))
+        return {outcome.value: float(count) / self.codes.size for outcome, count in zip(OUTCOMES, counts, strict=True)}
+
+    def save(self, directory: Path) -> Path:
+        """Write the file of results and give its path."""
+        path = directory / RESULT_FILE
+        temporary = path.with_name(f".{path.name}.tmp.npz")
+        about = np.array(json.dumps(self.about))
+        np.savez_compressed(temporary, codes=self.codes, inputs=np.array(self.inputs, np.int64), about=about)
+        temporary.replace(path)
+        return path
+
+
+def load_exhaustive(directory: Path) -> Exhaustive:
+    """Read what :meth:`Exhaustive.save` wrote."""
+    path = directory / RESULT_FILE
+    try:
+        with np.load(path, allow_pickle=False) as held:
+            about = json.loads(str(held["about"]))
+            return Exhaustive(about=about, codes=held["codes"], inputs=tuple(map(int, held["inputs"])))
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        raise DataError(f"{path}: no results of `hil exhaustive` ({error}); run it again") from None
+
+
+def run_exhaustive(
+    campaign: CampaignFile, *, out: Path, options: ExhaustiveOptions, progress: ProgressSink = silent
+) -> Exhaustive:
+    """Classify every fault of a region and write the file of results into ``out``.
+
+    Raises
+    ------
+    DataError
+        A repeated evaluation came out otherwise.
+    ConfigError
+        ``out`` holds another campaign, or the options make no sense.
+    """
+    write_bundle(campaign, out)
+    workload = load_workload(campaign)
+    inputs = tuple(range(min(options.inputs, workload.n_inputs)))
+    blocks = list(blocks_of(workload, options.region))
+    moments, bits = blocks[-1].step + 1, blocks[-1].last
+    codes = np.zeros((moments, bits, len(inputs)), np.uint8)
+    verified = Verified()
+    # Compiled here once, loaded from the cache by every worker.
+    warm()
+    started_s = time.perf_counter()
+    classify = _in_processes if options.workers > 1 else _here
+    done = 0
+    for block, part, check in classify(workload, out, blocks, (options, inputs, campaign.campaign.seed)):
+        codes[block.step, block.first : block.last] = part
+        verified = verified + check
+        done += part.size
+        progress(ProgressEvent(stage=f"every bit of {options.region}", done=done, total=codes.size))
+    elapsed_s = time.perf_counter() - started_s
+    about = _about(workload, options, elapsed_s, verified) | {"evaluations": codes.size}
+    result = Exhaustive(about=about, codes=codes, inputs=inputs)
+    result.save(out)
+    return result
+
+
+def _about(workload: Workload, options: ExhaustiveOptions, elapsed_s: float, verified: Verified) -> dict[str, Any]:
+    return {
+        "model": workload.image.name,
+        "model_digest": workload.image.digest,
+        "workload_digest": workload.digest,
+        "critical": workload.critical_name,
+        "region": options.region,
+        "fault": "one bit flipped just before a step, by itself, no protection",
+        "outcomes": [outcome.value for outcome in OUTCOMES],
+        "engine_version": ENGINE_VERSION,
+        "versions": versions(),
+        "workers": options.workers,
+        "elapsed_s": elapsed_s,
+        "verified_evaluations": verified.evaluations,
+    }
+
+
+Setup = tuple[ExhaustiveOptions, tuple[int, ...], int]
+Part = tuple[Block, Codes, Verified]
+
+
+def _classified(classifier: Classifier, block: Block, share: float, seed: int) -> Part:
+    codes = classifier.classify(block)
+    return block, codes, classifier.verify(block, codes, share, seed)
+
+
+def _here(workload: Workload, _out: Path, blocks: list[Block], setup: Setup) -> Iterator[Part]:
+    options, inputs, seed = setup
+    classifier = Classifier(workload, options.region, inputs)
+    for block in blocks:
+        yield _classified(classifier, block, options.verify, seed)
+
+
+def _in_processes(_workload: Workload, out: Path, blocks: list[Block], setup: Setup) -> Iterator[Part]:
+    context = multiprocessing.get_context("spawn")
+    workers = setup[0].workers
+    with ProcessPoolExecutor(workers, context, initializer=_start, initargs=(out, setup)) as pool:
+        waiting = iter(blocks)
+        pending = {pool.submit(_work, block) for block in islice(waiting, 2 * workers)}
+        try:
+            while pending:
+                finished: set[Future[Part]]
+                finished, pending = wait(pending, return_when=FIRST_COMPLETED)
+                pending |= {pool.submit(_work, block) for block in islice(waiting, len(finished))}
+                for future in finished:
+                    yield future.result()
+        except BrokenProcessPool:
+            raise Interrupted("a worker process was killed (out of memory?): use fewer --workers or --inputs") from None
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+_place: tuple[Path, Setup] | None = None
+_classifier: Classifier | None = None
+
+
+def _start(directory: Path, setup: Setup) -> None:
+    """Note what to work on; an initialiser that failed could not say why, so the first block does the rest."""
+    global _place  # noqa: PLW0603 - a pool's initialiser has no other place to leave what its tasks need
+    _place = directory, setup
+
+
+def _work(block: Block) -> Part:
+    global _classifier  # noqa: PLW0603 - see _start
+    assert _place is not None, "the pool's initialiser has run"
+    directory, (options, inputs, seed) = _place
+    if _classifier is None:
+        _classifier = Classifier(load_workload(load_bundle(directory)), options.region, inputs)
+    return _classified(_classifier, block, options.verify, seed)

@@ -1,0 +1,137 @@
+"""Every bit of a region: the outcomes of whole runs, the same from one process and two, and a page that shows them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from firmware_bridge.errors import DataError
+from hil.campaign.configuration import load_campaign
+from hil.campaign.exhaustive import OUTCOMES, Block, Classifier, Verified, blocks_of
+from hil.campaign.exhaustive_run import ExhaustiveOptions, load_exhaustive, run_exhaustive
+from hil.campaign.outcome import Outcome
+from hil.campaign.workload import Workload, critical_predicate, load_workload, make_workload
+from hil.cli import main
+from hil.report.bit_map import layer_maps, picture_url
+from hil.report.exhaustive_page import write_exhaustive_page
+from node.model.effects import WholeRuns
+from node.service import split_samples
+from tests.onnx_models import Builder
+
+# One process compiles the kernels of the exact engine.
+pytestmark = pytest.mark.xdist_group("exact engine")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A campaign on a net so small that every bit can be struck in whole runs."""
+    folder = tmp_path_factory.mktemp("small")
+    b = Builder(3)
+    h = b.add("Relu", b.add("Conv", "x", b.weights(3, 1, 2, 2), b.weights(3)))
+    b.save(folder / "net.onnx", (1, 1, 4, 4), b.add("Gemm", b.add("Flatten", h), b.weights(27, 3), b.weights(3)))
+    rng = np.random.default_rng(0)
+    np.savez(folder / "inputs.npz", x=rng.normal(size=(6, 1, 4, 4)).astype(np.float32))
+    np.save(folder / "labels.npy", np.array([0, 1, 2, 0, 1, 2]))
+    text = '[campaign]\nname = "small"\n[workload]\nmodel = "net.onnx"\ninputs = "inputs.npz"\n'
+    protection = '[[protection]]\nname = "none"\ncode = "none"\n'
+    (folder / "campaign.toml").write_text(text + protection)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def workload(folder: Path) -> Workload:
+    return load_workload(load_campaign(folder / "campaign.toml"))
+
+
+def judged(workload: Workload, name: str) -> Workload:
+    labels = np.array([0, 1, 2, 0, 1, 2])
+    critical = critical_predicate(name, tolerance=0.1, labels=labels, directory=Path())
+    return make_workload(workload.image, workload.inputs, labels, critical)
+
+
+def by_whole_runs(workload: Workload, block: Block, region: str) -> np.ndarray:
+    """The outcome of each delivered output, judged one by one as a campaign does."""
+    samples = split_samples(workload.image, dict(workload.inputs))
+    effects = WholeRuns(workload.image, samples).effects(block.faults(region), keep_outputs=True)
+    codes = np.where(effects.codes == 3, OUTCOMES.index(Outcome.CRASH), 0)
+    for (fault, number), output in zip(effects.index, effects.outputs, strict=True):
+        critical = workload.is_critical(int(number), output.tobytes())
+        codes[fault, number] = OUTCOMES.index(Outcome.SDC_CRITICAL if critical else Outcome.SDC_TOLERABLE)
+    return codes
+
+
+@pytest.mark.parametrize("name", ["top1", "labels", "tolerance"])
+@pytest.mark.parametrize(("region", "step"), [("weights", 0), ("activations", 1), ("steps", 0)])
+def test_outcomes_are_those_of_whole_runs(workload: Workload, name: str, region: str, step: int) -> None:
+    workload = judged(workload, name)
+    block = Block(step=step, first=64, last=1200)
+    codes = Classifier(workload, region, tuple(range(6))).classify(block)
+    np.testing.assert_array_equal(codes, by_whole_runs(workload, block, region))
+    assert len(np.unique(codes)) > 1
+
+
+def test_blocks_cover_every_fault_once(workload: Workload) -> None:
+    image = workload.image
+    covered = [bit for block in blocks_of(workload, "weights") for bit in range(block.first, block.last)]
+    assert covered == list(range(8 * len(image.weights)))
+    moments = {block.step for block in blocks_of(workload, "activations")}
+    assert moments == set(range(len(image.steps) + 1))
+
+
+def test_a_result_is_the_same_from_two_processes_and_from_its_file(folder: Path, tmp_path: Path) -> None:
+    campaign = load_campaign(folder / "campaign.toml")
+    options = {"region": "weights", "inputs": 4, "verify": 0.05}
+    one = run_exhaustive(campaign, out=tmp_path / "1", options=ExhaustiveOptions(**options))
+    two = run_exhaustive(campaign, out=tmp_path / "2", options=ExhaustiveOptions(**options, workers=2))
+    np.testing.assert_array_equal(one.codes, two.codes)
+    assert one.about["verified_evaluations"] == two.about["verified_evaluations"] > 0
+    held = load_exhaustive(tmp_path / "2")
+    np.testing.assert_array_equal(held.codes, two.codes)
+    assert (held.about, held.inputs) == (two.about, (0, 1, 2, 3))
+    assert sum(held.shares().values()) == pytest.approx(1.0)
+    with pytest.raises(DataError, match="no results"):
+        load_exhaustive(tmp_path)
+
+
+def test_verification_finds_a_wrong_outcome_and_a_wrong_byte(workload: Workload) -> None:
+    block = Block(step=0, first=64, last=400)
+    classifier = Classifier(workload, "weights", (0, 1))
+    codes = classifier.classify(block)
+    assert classifier.verify(block, codes, 1.0, 0) == Verified(evaluations=codes.size)
+    wrong = codes.copy()
+    wrong[5, 1] ^= 1
+    with pytest.raises(DataError, match="bit 69 of weights flipped before step 0, input 1"):
+        classifier.verify(block, wrong, 1.0, 0)
+    classifier._engine._memory.memory[0][11] ^= 64
+    with pytest.raises(DataError, match="the exact engine and a whole run give outputs"):
+        classifier.verify(block, codes, 1.0, 0)
+
+
+def test_the_map_has_a_cell_for_each_bit_and_channel(folder: Path, workload: Workload, tmp_path: Path) -> None:
+    campaign = load_campaign(folder / "campaign.toml")
+    result = run_exhaustive(campaign, out=tmp_path, options=ExhaustiveOptions(inputs=6))
+    maps = layer_maps(workload.image, result)
+    assert [layer.critical.shape for layer in maps] == [(32, 3)] * 4
+    assert all(layer.live for layer in maps)
+    spec = workload.image.tensors[0]
+    bits = [8 * (spec.offset + 4 * (16 * k + 2)) + 30 for k in range(4)]
+    assert maps[0].wrong[30, 2] == pytest.approx((result.codes[0, bits] != 0).mean())
+    assert picture_url(maps[0].critical).startswith("data:image/png;base64,")
+    page = write_exhaustive_page(tmp_path, workload.image, result).read_text()
+    assert page.count("<img") == 4
+    assert "No bit of it changes any output" not in page
+
+
+def test_the_command(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["exhaustive", str(folder / "campaign.toml"), "--inputs", "2", "--out", str(tmp_path / "out")]
+    assert main([*arguments, "--json"]) == 0
+    printed = json.loads(capsys.readouterr().out)
+    assert printed["region"] == "weights"
+    assert printed["shares"]["SDC_CRITICAL"] > 0
+    assert main(arguments) == 0
+    assert "evaluations/s" in capsys.readouterr().out
+    assert (tmp_path / "out" / "exhaustive.html").is_file()
+    assert main([*arguments, "--verify", "2"]) == 2
