@@ -47,8 +47,9 @@ def read_address(url: str) -> Address:
 
     Examples
     --------
-    >>> read_address("serial:///dev/ttyUSB0?baud=921600")
-    Address(scheme='serial', place='/dev/ttyUSB0', port=0, baud=921600)
+    >>> address = read_address("serial:///dev/ttyUSB0?baud=921600")
+    >>> address.place, address.baud
+    ('/dev/ttyUSB0', 921600)
     """
     try:
         parts = urlsplit(url)
