@@ -132,21 +132,21 @@ def locked(storage: Path) -> Iterator[None]:
 
 
 def _compute(options: argparse.Namespace) -> int:
-    from node.agent import run_child, warm_up_kernels
+    from node.agent import run_child, warm_up_usual_kernels
     from node.service import Service
 
-    prepare = warm_up_kernels if options.warm_up else None
+    prepare = warm_up_usual_kernels if options.warm_up else None
     factory = partial(Service, options.storage, in_process=False)
     return run_child(options.fd, options.storage, factory, prepare)
 
 
 def _warm_up(_options: argparse.Namespace) -> int:
-    from node.agent import warm_up_kernels
+    from node.agent import warm_up_all_kernels
 
     def show(progress: Progress) -> None:
         print(f"{progress.done:3}/{progress.total} {progress.stage}", flush=True)
 
-    warm_up_kernels(show)
+    warm_up_all_kernels(show)
     return 0
 
 

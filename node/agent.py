@@ -12,7 +12,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -107,19 +107,28 @@ class Resident:
         self._service.close()
 
 
-def warm_up_kernels(progress: ProgressSink) -> None:
+def warm_up_usual_kernels(progress: ProgressSink) -> None:
+    """Compile or load the kernels that most models need, saying after each module how far it got."""
+    jit = importlib.import_module("node.jit")
+    _warm_up(jit.USUAL_MODULES, progress)
+
+
+def warm_up_all_kernels(progress: ProgressSink) -> None:
     """Compile or load every kernel, saying after each module how far it got."""
     jit = importlib.import_module("node.jit")
-    total = len(jit.warm_up_modules())
+    _warm_up(jit.warm_up_modules(), progress)
+
+
+def _warm_up(modules: Sequence[str], progress: ProgressSink) -> None:
     done = 0
 
     def one_more(module: str, seconds: float) -> None:
         nonlocal done
         del seconds
         done += 1
-        progress(Progress(stage=f"compiling {module}", done=done, total=total))
+        progress(Progress(stage=f"compiling {module}", done=done, total=len(modules)))
 
-    jit.warm_up(one_more)
+    importlib.import_module("node.jit").warm_up(one_more, modules)
 
 
 def run_child(descriptor: int, storage: Path, factory: ServiceFactory, prepare: Preparation | None = None) -> int:

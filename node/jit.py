@@ -13,7 +13,7 @@ import importlib
 import os
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -244,25 +244,39 @@ def cache_report() -> CacheReport:
     )
 
 
+USUAL_MODULES = (
+    "node.kernels.inference.dispatch",
+    "node.kernels.codes.hsiao",
+    "node.kernels.codes.parity",
+    "node.kernels.codes.vote",
+)
+"""What most models and protections need. The others compile when a model or a protection that needs them is loaded."""
+
+
 def warm_up_modules() -> tuple[str, ...]:
-    """Give the modules whose kernels :func:`warm_up` compiles or loads, in its order."""
-    files = sorted(HERE.joinpath("kernels").glob("[!_]*"))
-    return tuple(f"node.kernels.{path.stem}" for path in files if path.is_dir() or path.suffix == ".py")
+    """Give every module with kernels of its own to compile, the usual ones first."""
+    files = sorted(HERE.joinpath("kernels").rglob("[!_]*.py"))
+    names = [".".join(path.relative_to(HERE.parent).with_suffix("").parts) for path in files if _can_warm(path)]
+    return (*USUAL_MODULES, *(name for name in names if name not in USUAL_MODULES))
 
 
-def warm_up(progress: Callable[[str, float], None] | None = None) -> CacheReport:
-    """Compile or load every kernel, module by module, by calling the ``warm`` function of each.
+def _can_warm(path: Path) -> bool:
+    return "\ndef warm(" in path.read_text(encoding="utf-8")
+
+
+def warm_up(progress: Callable[[str, float], None] | None = None, modules: Sequence[str] | None = None) -> CacheReport:
+    """Compile or load kernels, module by module, by calling the ``warm`` function of each.
 
     Parameters
     ----------
     progress : callable, optional
         Called after each module with its name and the seconds it took.
+    modules : sequence of str, optional
+        Which modules; all of :func:`warm_up_modules` where not given.
     """
-    for name in warm_up_modules():
+    for name in warm_up_modules() if modules is None else modules:
         start = time.perf_counter()
-        warm = getattr(importlib.import_module(name), "warm", None)
-        if warm is not None:
-            warm()
+        importlib.import_module(name).warm()
         if progress is not None:
             progress(name, time.perf_counter() - start)
     return cache_report()

@@ -131,6 +131,14 @@ class Service:
             interrupt=self._interrupt,
             throttle=self._throttle,
         )
+        self._rehearse(self._computer)
+
+    @staticmethod
+    def _rehearse(computer: Computer) -> None:
+        """Run once, so that whatever this model and protection need is compiled now and not within a deadline."""
+        computer.engine.run()
+        computer.scrub()
+        computer.reset()
 
     def _loaded_image(self) -> Image:
         if self._image is None:

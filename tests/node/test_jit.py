@@ -104,13 +104,20 @@ def test_a_folder_that_cannot_be_made_is_passed_over(tmp_path: Path, monkeypatch
         jit.choose_cache_directory()
 
 
+def test_every_module_that_can_warm_is_found_once() -> None:
+    modules = jit.warm_up_modules()
+    assert len(set(modules)) == len(modules)
+    assert set(jit.USUAL_MODULES) < set(modules)
+    assert "node.kernels.inference.general.interpreter" in modules
+
+
 def test_warm_up_reports_each_module_and_a_second_process_loads_what_the_first_compiled() -> None:
     seen: list[str] = []
-    report = jit.warm_up(lambda name, seconds: seen.append(name))
-    assert "node.kernels.inference" in seen
-    assert report.kernels > 20
+    report = jit.warm_up(lambda name, seconds: seen.append(name), jit.USUAL_MODULES)
+    assert tuple(seen) == jit.USUAL_MODULES
+    assert report.kernels > 10
     assert report.directory.is_dir()
-    code = "from node import jit; r = jit.warm_up(); print(r.compiled, r.loaded > 0)"
+    code = "from node import jit; r = jit.warm_up(modules=jit.USUAL_MODULES); print(r.compiled, r.loaded > 0)"
     done = subprocess.run(
         [sys.executable, "-c", code],
         capture_output=True,
