@@ -22,7 +22,7 @@ import click
 def command(  # noqa: PLR0913, PLR0917 - one parameter an option
     campaign: Path, region: str, inputs: int, workers: int, verify: float, out: Path | None, as_json: bool
 ) -> None:
-    """Flip every single bit of a region and classify what each does.
+    """Flip every bit of a region, and classify each flip.
 
     CAMPAIGN says which model, which inputs and what is critical; its strikes and protections are not used.
     """
