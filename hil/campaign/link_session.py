@@ -91,8 +91,8 @@ class LinkSession:
         A host that starts its node anew says itself whether the node had died. Of a board the id of its agent tells.
         """
         self._add_counters()
+        died = self._host.has_died()  # before the line is closed, since a node without a host ends by itself
         self._bridge.close()
-        died = self._host.has_died()
         started_s = time.monotonic()
         while True:
             try:

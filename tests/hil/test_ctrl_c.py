@@ -56,12 +56,27 @@ def test_where_an_exception_would_be_swallowed_the_process_ends(file: str, tmp_p
     assert interrupted(tmp_path / "program.py", file) == (4, "", "hil: interrupted\n")
 
 
-def test_elsewhere_it_is_raised(tmp_path: Path) -> None:
-    assert interrupted(tmp_path / "program.py", "/any/hil/x.py") == (0, "swallowed\n", "")
-    before = signal.getsignal(signal.SIGINT)
-    with pytest.raises(KeyboardInterrupt), interruptible_anywhere(4):
+RAISED = """
+import signal
+from hil.ctrl_c import interruptible_anywhere
+
+before = signal.getsignal(signal.SIGINT)
+try:
+    with interruptible_anywhere(4):
         signal.raise_signal(signal.SIGINT)
-    assert signal.getsignal(signal.SIGINT) is before
+except KeyboardInterrupt:
+    print("raised", signal.getsignal(signal.SIGINT) is before)
+"""
+
+
+def test_elsewhere_it_is_raised(tmp_path: Path) -> None:
+    """In a process of its own: test workers run in generated code, where an interrupt ends the process."""
+    assert interrupted(tmp_path / "program.py", "/any/hil/x.py") == (0, "swallowed\n", "")
+    (tmp_path / "raised.py").write_text(RAISED)
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
+    command = [sys.executable, str(tmp_path / "raised.py")]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=60, check=True)
+    assert done.stdout == "raised True\n"
 
 
 def test_a_thread_that_hears_no_signals_is_left_alone() -> None:
