@@ -9,7 +9,7 @@ demo: $(VENV)/.installed
 	$(BIN)/hil demo
 
 test: $(VENV)/.test
-	$(BIN)/python -m pytest -n 2 --dist loadgroup
+	$(BIN)/python -m pytest -n 2 --dist loadgroup --durations=15
 
 prove: $(VENV)/.test
 	FLIGHTNODE_PROVE=1 $(BIN)/python -m pytest -n 2 --dist loadgroup -m proof --timeout 7200
