@@ -77,7 +77,7 @@ def synchronise(samples: Sequence[ClockSample], now_s: float) -> ClockSync:
         raise DataError("clocks cannot be compared without a sample: take at least one")
 
     def bound_s(sample: ClockSample) -> float:
-        return sample.round_trip_s / 2 + DRIFT * abs(now_s - (sample.sent_s + sample.returned_s) / 2)
+        return sample.round_trip_s / 2 + DRIFT * max(abs(now_s - sample.sent_s), abs(now_s - sample.returned_s))
 
     best = min(samples, key=bound_s)
     return ClockSync(

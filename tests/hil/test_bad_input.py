@@ -121,7 +121,11 @@ def test_a_port_that_vanishes_for_good_keeps_what_was_measured(tmp_path: Path, m
         with hint as caught, resumable(tmp_path / "run"):
             run_campaign(described, out=tmp_path / "run", options=RunOptions(target=url), progress=kill_the_node)
     assert caught.value.exit_code == 3
-    assert len(essence(read_rows(tmp_path / "run"))) == 10
+    # What the node had answered before it was killed may still lie in the line.
+    kept = essence(read_rows(tmp_path / "run"))
+    assert 10 <= len(kept) < 30
+    reference = essence(run(described, tmp_path / "sim"))
+    assert kept == {key: reference[key] for key in kept}
 
 
 def test_a_port_that_comes_back_goes_on_without_counting_twice(tmp_path: Path) -> None:
