@@ -8,6 +8,9 @@ from hypothesis import strategies as st
 from firmware_bridge.errors import DataError
 from node.ecc import CODES, DecodeReport
 
+# One worker compiles the kernels of the codes.
+pytestmark = pytest.mark.xdist_group("codes")
+
 SIZES = (0, 1, 7, 8, 9, 63, 64, 505, 511, 512, 513, 519, 520, 4096, 4097, 8191)
 """Bytes: around one word, one byte of parity bits, one grain of 64 words and one block of 512."""
 

@@ -19,6 +19,7 @@ from hil.report.bit_map import layer_maps, picture_url
 from hil.report.exhaustive_page import write_exhaustive_page
 from node.model.effects import WholeRuns
 from node.service import split_samples
+from tests import proof
 from tests.onnx_models import Builder
 
 # One process compiles the kernels of the exact engine.
@@ -63,7 +64,13 @@ def by_whole_runs(workload: Workload, block: Block, region: str) -> np.ndarray:
     return codes
 
 
-@pytest.mark.parametrize("name", ["top1", "labels", "tolerance"])
+# With labels the kernel is compiled once more, which takes most of half a minute.
+LABELS = pytest.param(
+    "labels", marks=[pytest.mark.proof, pytest.mark.skipif(not proof.PROVING, reason="compiles once more: make prove")]
+)
+
+
+@pytest.mark.parametrize("name", ["top1", LABELS, "tolerance"])
 @pytest.mark.parametrize(("region", "step"), [("weights", 0), ("activations", 1), ("steps", 0)])
 def test_outcomes_are_those_of_whole_runs(workload: Workload, name: str, region: str, step: int) -> None:
     workload = judged(workload, name)
