@@ -15,7 +15,7 @@ from .channel import Channel
 from .clock_sync import ClockSample, ClockSync, synchronise
 from .crc import crc32
 from .errors import DataError, LinkError, LinkLost, PortError, Refused
-from .link import LinkStats
+from .link_stats import LinkStats
 from .transport import Transport, open_transport
 
 CHUNK_BYTES = 4096

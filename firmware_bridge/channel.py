@@ -9,7 +9,8 @@ from types import TracebackType
 from typing import Self
 
 from .errors import LinkError, LinkLost
-from .link import BATCH_BYTES, Link, LinkStats, Role
+from .link import BATCH_BYTES, Link, Role
+from .link_stats import LinkStats
 from .transcript import Direction, Recorder
 from .transport import Transport
 

@@ -10,11 +10,12 @@ import secrets
 import struct
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Literal
 
 from .estimate import FrameSize, RoundTrip
 from .framing import DELIMITER, FrameDecoder, encode_frame
+from .link_stats import LinkStats
 from .packets import (
     COUNT_MODULUS,
     PacketType,
@@ -56,34 +57,6 @@ _PACING_SLACK_S = 0.003
 _CLOCK_TICK_S = 1e-6
 _NEVER = float("inf")
 _OLD_SESSIONS = 16
-
-
-@dataclass(slots=True)
-class LinkStats:
-    """Counters since the link was made. ``body_bytes`` is the frame size in use now."""
-
-    bytes_sent: int = 0
-    bytes_received: int = 0
-    frames_sent: int = 0
-    frames_received: int = 0
-    retransmitted: int = 0
-    duplicates: int = 0
-    refused: int = 0
-    acks_sent: int = 0
-    acks_received: int = 0
-    bad_crc: int = 0
-    bad_cobs: int = 0
-    bad_length: int = 0
-    noise_bytes: int = 0
-    bad_packets: int = 0
-    echoes: int = 0
-    stale: int = 0
-    sessions: int = 0
-    messages_sent: int = 0
-    messages_received: int = 0
-    unsent: int = 0
-    body_bytes: int = 0
-    round_trip_s: float = 0.0
 
 
 class Link:

@@ -68,9 +68,9 @@ def _sentence(rivals: list[TaskSummary]) -> str:
     tied = [task for task in others if _overlap(first, task)]
     if tied:
         names = list_text([f"{task.name} ({_tally(task)})" for task in (first, *tied)])
-        sentence = f"Undecided: {names} failed least, and their intervals overlap"
+        sentence = f"Undecided: {names} failed least, and their intervals for a ranking overlap"
         if not rest:
-            return f"Undecided: {names} trials failed, and all intervals overlap."
+            return f"Undecided: {names} trials failed, and all intervals for a ranking overlap."
     else:
         sentence = f"{first.name} failed least, in {_tally(first)} trials"
     unprotected = next((task for task in rest if task.record.control == "none"), None)

@@ -13,8 +13,6 @@ from hil.stats.intervals import (
     paired_difference,
     planned_half_width,
     sample_size,
-    wilson,
-    zero_event_upper_bound,
 )
 from hil.stats.sequence import anytime, anytime_p_value
 from hil.stats.strata import Stratum, events_per_shared_strike
@@ -35,6 +33,4 @@ __all__ = [
     "paired_difference",
     "planned_half_width",
     "sample_size",
-    "wilson",
-    "zero_event_upper_bound",
 ]

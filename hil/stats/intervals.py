@@ -1,7 +1,7 @@
 """Intervals that keep their promise: exact limits for shares, paired differences and plans.
 
 Everything printed uses :func:`clopper_pearson` and :func:`paired_difference`, whose coverage is at least nominal
-for every true value. :func:`wilson` is narrower, covers its nominal share on average only, and is for planning.
+for every true value. Where no event was seen, the upper limit stands for it.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from statistics import NormalDist
 
 from firmware_bridge.errors import DataError
 from hil.stats.binomial import beta_quantile, binomial_cdf
@@ -71,39 +70,6 @@ def clopper_pearson(events: int, trials: int, confidence: float = CONFIDENCE) ->
 
 Limits = Callable[[int, int, float], Estimate]
 """``limits(events, trials, confidence)``: what turns counts into a share with limits."""
-
-
-def zero_event_upper_bound(trials: int, confidence: float = CONFIDENCE) -> float:
-    """Give the largest share that is compatible with no event in ``trials``: ``1 - (1-confidence)**(1/trials)``.
-
-    One-sided and exact; about ``3/trials`` at 95 % (the "rule of three": Hanley & Lippman-Hand, JAMA 249:1743, 1983).
-
-    Examples
-    --------
-    >>> round(zero_event_upper_bound(2995), 6)
-    0.001
-    """
-    check_counts(0, trials, confidence)
-    return -math.expm1(math.log1p(-confidence) / trials) if trials else 1.0
-
-
-def wilson(events: int, trials: int, confidence: float = CONFIDENCE) -> Estimate:
-    """Give the share of events with Wilson's score limits, for plans; coverage can fall below ``confidence``.
-
-    Wilson, J. Am. Stat. Assoc. 22:209, 1927. Not used for printed results: its coverage is nominal on average
-    over true values, yet below for some (near 0 and 1 above all).
-    """
-    check_counts(events, trials, confidence)
-    if trials == 0:
-        return Estimate(low=0.0, best=0.5, high=1.0)
-    z = NormalDist().inv_cdf(0.5 + 0.5 * confidence)
-    share = events / trials
-    weight = z * z / trials
-    centre = (share + 0.5 * weight) / (1.0 + weight)
-    half = z / (1.0 + weight) * math.sqrt(share * (1.0 - share) / trials + 0.25 * weight / trials)
-    low = max(0.0, centre - half) if events else 0.0
-    high = min(1.0, centre + half) if events < trials else 1.0
-    return Estimate(low=low, best=share, high=high)
 
 
 def mcnemar_p_value(only_first: int, only_second: int) -> float:

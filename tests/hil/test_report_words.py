@@ -53,14 +53,17 @@ def test_a_clear_winner_is_named(tmp_path: Path) -> None:
 def test_overlapping_intervals_are_undecided(tmp_path: Path) -> None:
     found = answer(_summary(tmp_path, none=100, parity=3, tmr=2, null=0, restore=0))
     assert found.sentence == (
-        "Undecided: tmr (2 of 200) and parity (3 of 200) failed least, and their intervals overlap; "
+        "Undecided: tmr (2 of 200) and parity (3 of 200) failed least, and their intervals for a ranking overlap; "
         "without protection 100 of 200 trials failed."
     )
 
 
 def test_nothing_told_apart_from_no_protection(tmp_path: Path) -> None:
     found = answer(_summary(tmp_path, none=3, tmr=2))
-    assert found.sentence == "Undecided: tmr (2 of 200) and none (3 of 200) trials failed, and all intervals overlap."
+    assert (
+        found.sentence
+        == "Undecided: tmr (2 of 200) and none (3 of 200) trials failed, and all intervals for a ranking overlap."
+    )
 
 
 def test_the_unprotected_node_may_win(tmp_path: Path) -> None:
