@@ -79,7 +79,9 @@ def plan_campaign(campaign: CampaignFile, options: RunOptions) -> Plan:
 
 def collect(experiment: Experiment, store: Store, options: RunOptions, progress: ProgressSink) -> None:
     """Measure every trial that the store does not hold yet."""
-    heat = None if _holds_heat(store) else experiment.campaign.heat
+    heat = experiment.campaign.heat
+    if heat is not None and _holds_heat(store, heat.schedule().duration_s):
+        heat = None
     stages = _stages(experiment, store)
     if options.dask is not None:
         from hil.campaign.cluster import collect_with_dask
@@ -170,5 +172,6 @@ def missing_trials_of(directory: Path) -> int:
     return sum(wanted.values()) - sum(trial < wanted.get(name, 0) for name, trial in done)
 
 
-def _holds_heat(store: Store) -> bool:
-    return any(isinstance(row, HeatRow) for row in store.rows())
+def _holds_heat(store: Store, duration_s: float) -> bool:
+    """True where the loop of heat was written down to its end; one that a full disk cut short is run again."""
+    return any(isinstance(row, HeatRow) and row.wall_s >= duration_s for row in store.rows())

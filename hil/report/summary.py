@@ -162,6 +162,8 @@ def summarise(directory: Path) -> Summary:
             case AttemptRow():
                 attempts.append(row)
             case HeatRow():
+                if heat and row.wall_s <= heat[-1].wall_s:  # the loop was cut short and run again
+                    heat.clear()
                 heat.append(row)
             case LinkRow():
                 links.append(row)

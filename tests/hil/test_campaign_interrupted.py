@@ -179,6 +179,23 @@ def test_a_node_killed_while_it_is_heated_is_heated_again(tmp_path: Path) -> Non
     assert [row.wall_s for row in heat] == sorted(row.wall_s for row in heat), "one loop, not two"
 
 
+def test_a_loop_of_heat_that_was_cut_short_is_run_again(tmp_path: Path) -> None:
+    """A full disk may keep its first rows alone."""
+    path = write_campaign(tmp_path, trials=1, protections=SOME + "[heat]\nduration_s = 0.6\n")
+    rows = tmp_path / "run" / ROWS_FILE
+    run(load_campaign(path), tmp_path / "run")
+    lines = rows.read_bytes().splitlines(keepends=True)
+    first = next(number for number, line in enumerate(lines) if b'"type":"heat"' in line)
+    rows.write_bytes(b"".join(lines[: first + 2]))
+    resume_campaign(tmp_path / "run", progress=silent)
+    heat = summarise(tmp_path / "run").heat
+    assert heat[-1].wall_s >= 0.6
+    assert [row.wall_s for row in heat] == sorted({row.wall_s for row in heat}), "one loop, not two"
+    before = rows.read_bytes()
+    resume_campaign(tmp_path / "run", progress=silent)
+    assert rows.read_bytes() == before
+
+
 @pytest.mark.parametrize(("bit", "outcome"), [(0, "CRASH"), (1, "HANG")])
 @pytest.mark.parametrize("target", ["sim", "memory", "pty"])
 def test_planted_interrupt_is_an_outcome_reproduced_once(
