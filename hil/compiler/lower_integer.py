@@ -61,7 +61,7 @@ def lower_dequantize(low: Lowering, node: Node) -> None:
         axis = int(node.attributes.get("axis", 1)) % max(1, integers.ndim)
         if int(node.attributes.get("block_size", 0)):
             raise node.error("block_size is not supported: quantise per tensor or per channel")
-        low.quantised[node.outputs[0]] = QuantisedConstant(integers, low.constant(node, 1), zero, axis)
+        low.quantised[node.outputs[0]] = QuantisedConstant(name, integers, low.constant(node, 1), zero, axis)
         return
     if low.constant(node, 1).size > 1:
         _dequantise_channels(low, node)

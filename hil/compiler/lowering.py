@@ -17,6 +17,8 @@ class QuantisedConstant:
 
     Parameters
     ----------
+    name : str
+        What the model calls them.
     integers : ndarray
         As stored in the model.
     scale, zero : ndarray
@@ -25,6 +27,7 @@ class QuantisedConstant:
         See ``scale``.
     """
 
+    name: str
     integers: Array
     scale: Array
     zero: Array
@@ -141,6 +144,8 @@ class Lowering:
     def parameter(self, node: Node, index: int, array: Array) -> Parameter:
         """Give a parameter named after the input that it comes from."""
         name = node.input(index) or f"{node.name}.{('input', 'weight', 'bias', 'bias')[index]}"
+        if name in self.quantised:
+            name = self.quantised[name].name
         return Parameter(self.unique(name), np.ascontiguousarray(array))
 
     def unique(self, name: str) -> str:

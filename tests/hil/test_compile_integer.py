@@ -5,11 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 
 from firmware_bridge.errors import ModelError
 from hil.compiler import compile_model
+from hil.workloads import digits
 from node.model.steps import Opcode
 from tests.onnx_models import Builder, engine_of, reference, run_image, small_cnn
 
@@ -196,3 +198,12 @@ def test_activations_may_be_quantised_per_channel(tmp_path: Path) -> None:
     (got,) = run_image(compile_model(path), {"x": x}).values()
     (want,) = reference(path, {"x": x}).values()
     np.testing.assert_allclose(got, want, rtol=1e-6)
+
+
+def test_parameters_have_the_names_of_the_model() -> None:
+    """A report names the tensor that was struck; what stands between it and its operator is no name for it."""
+    path = digits("int8").model_path
+    held = {tensor.name for tensor in onnx.load(path).graph.initializer}
+    names = {spec.name for spec in compile_model(path).tensors}
+    assert {"conv1.weight_quantized", "dense.weight_quantized"} <= held & names
+    assert not any("DequantizeLinear" in name for name in names)
