@@ -21,8 +21,8 @@ from benchmarks.bench_inference import session
 from benchmarks.contest import Contest
 from hil.campaign.configuration import load_campaign
 from hil.campaign.experiment import Experiment
-from hil.campaign.sim_session import SimSession
 from hil.campaign.task_runner import TaskRunner
+from hil.targets.sim_session import SimSession
 from hil.workloads import digits
 
 TRIALS = 100

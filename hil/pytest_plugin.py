@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from hil.campaign.session import Session
+    from hil.targets.session import Session
     from hil.testing import MeasuredCampaign
 
 RunCampaign = Callable[..., "MeasuredCampaign"]
@@ -41,8 +41,8 @@ def hil_target(pytestconfig: pytest.Config) -> str:
     """Give the URL of the node; skip where a board is named that does not answer."""
     from firmware_bridge.errors import LinkLost, PortError
     from hil.boards.bench_file import resolve_target
-    from hil.campaign.progress import silent
-    from hil.campaign.target import can_be_multiplied, open_session
+    from hil.progress import silent
+    from hil.targets.target import can_be_multiplied, open_session
 
     named = pytestconfig.getoption("--hil-target")
     try:
@@ -57,8 +57,8 @@ def hil_target(pytestconfig: pytest.Config) -> str:
 @pytest.fixture(scope="session")
 def hil_node(hil_target: str) -> Iterator[Session]:
     """Give an open session with the node of ``--hil-target``: load, configure, run, as campaigns do."""
-    from hil.campaign.progress import silent
-    from hil.campaign.target import open_session
+    from hil.progress import silent
+    from hil.targets.target import open_session
 
     with open_session(hil_target, silent) as session:
         yield session
@@ -94,7 +94,7 @@ def hil_campaign(
 def _run(file: Path, target: str, trials: int | None, out: Path) -> MeasuredCampaign:
     from hil.campaign.collect import RunOptions, run_campaign
     from hil.campaign.configuration import load_campaign
-    from hil.campaign.progress import silent
+    from hil.progress import silent
     from hil.report import summarise, write_report
     from hil.testing import MeasuredCampaign
 

@@ -8,11 +8,11 @@ from pathlib import Path
 from hil.campaign.collect import RunOptions, run_campaign
 from hil.campaign.configuration import CampaignFile, load_campaign
 from hil.campaign.experiment import Experiment
-from hil.campaign.progress import silent
 from hil.campaign.record import AttemptRow, Row, TrialRow
-from hil.campaign.session import Session
 from hil.campaign.store import read_rows
 from hil.campaign.task_runner import TaskRunner
+from hil.progress import silent
+from hil.targets.session import Session
 
 PROTECTIONS = """
 [[protection]]

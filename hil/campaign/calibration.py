@@ -6,10 +6,10 @@ from statistics import median_low
 
 from firmware_bridge.errors import DataError
 from firmware_bridge.messages import Abnormal, Fault, Run, RunResult
-from hil.campaign.session import Session
 from hil.campaign.task import Task
 from hil.campaign.trial import judge
 from hil.campaign.workload import Workload
+from hil.targets.session import Session
 
 CALIBRATION_RUNS = 5
 CALIBRATION_DEADLINE_MS = 60_000

@@ -15,10 +15,10 @@ from typing import Any
 from firmware_bridge.errors import ConfigError, DataError, Interrupted, PortError
 from hil.campaign.bundle import BUNDLE_FOLDER
 from hil.campaign.experiment import Experiment
-from hil.campaign.progress import ProgressSink
 from hil.campaign.store import Store
-from hil.campaign.target import can_be_multiplied
 from hil.campaign.workers import Chunk, Worker, chunked, keep_chunks
+from hil.progress import ProgressSink
+from hil.targets.target import can_be_multiplied
 
 CONNECT_TIMEOUT_S = 10
 

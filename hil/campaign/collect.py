@@ -14,16 +14,17 @@ from hil.campaign.bundle import load_bundle, write_bundle
 from hil.campaign.configuration import CampaignFile
 from hil.campaign.experiment import Experiment
 from hil.campaign.heat import run_heat
+from hil.campaign.link_record import link_row
 from hil.campaign.plan import Plan
-from hil.campaign.progress import ProgressEvent, ProgressSink
 from hil.campaign.record import HeatRow, Row, StopRow, TrialRow
-from hil.campaign.session import Session, link_row
 from hil.campaign.stopping import looks, widest_half_width
 from hil.campaign.store import HEADER_FILE, Store, read_header, read_rows, stopped_at
-from hil.campaign.target import open_session
 from hil.campaign.task import Task
 from hil.campaign.task_runner import TaskRunner
 from hil.campaign.workers import collect_with_workers
+from hil.progress import ProgressEvent, ProgressSink
+from hil.targets.session import Session
+from hil.targets.target import open_session
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,8 +10,8 @@ from firmware_bridge.errors import ConfigError
 from hil.campaign.bundle import load_bundle
 from hil.campaign.collect import RunOptions, missing_trials_of, run_campaign
 from hil.campaign.configuration import CampaignFile
-from hil.campaign.progress import ProgressSink
 from hil.campaign.store import CONFIRMATION_FOLDER, read_header, read_rows, stopped_at
+from hil.progress import ProgressSink
 from hil.strikes import Stream
 
 

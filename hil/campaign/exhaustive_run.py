@@ -25,9 +25,9 @@ from hil.campaign.bundle import load_bundle, write_bundle
 from hil.campaign.configuration import CampaignFile
 from hil.campaign.exhaustive import OUTCOMES, Block, Classifier, Codes, Verified, blocks_of
 from hil.campaign.experiment import versions
-from hil.campaign.progress import ProgressEvent, ProgressSink, silent
 from hil.campaign.task import ENGINE_VERSION
 from hil.campaign.workload import Workload, load_workload
+from hil.progress import ProgressEvent, ProgressSink, silent
 from node.kernels.inference.incremental.run import warm
 
 RESULT_FILE = "exhaustive.npz"

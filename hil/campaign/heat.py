@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from hil.campaign.calibration import CALIBRATION_DEADLINE_MS
 from hil.campaign.experiment import Experiment, most_inferences
-from hil.campaign.progress import ProgressEvent, ProgressSink
 from hil.campaign.record import HeatRow
-from hil.campaign.session import Session
 from hil.campaign.store import Store
 from hil.campaign.task_runner import LOST, MAX_LOST_LINES
 from hil.environment.thermal_run import INFERENCES_PER_RUN, ThermalRow, ThermalSchedule, run_thermal
+from hil.progress import ProgressEvent, ProgressSink
+from hil.targets.session import Session
 from node.governor import ROOM_C
 
 

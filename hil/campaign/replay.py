@@ -13,11 +13,11 @@ from hil.campaign.bundle import load_bundle
 from hil.campaign.divergence import Divergence, find_divergence
 from hil.campaign.experiment import Experiment
 from hil.campaign.record import TrialRow
-from hil.campaign.sim_session import SimSession
 from hil.campaign.store import read_rows
 from hil.campaign.task import StrikeRun, Task
 from hil.campaign.trial import Verdict, abnormal_outcome, abnormal_verdict, judge, trial_row
 from hil.campaign.workload import Workload
+from hil.targets.sim_session import SimSession
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,7 +11,7 @@ import msgspec
 from firmware_bridge.errors import ConfigError
 from hil.campaign.collect import RunOptions, run_campaign
 from hil.campaign.configuration import CampaignFile, StrikesSection
-from hil.campaign.progress import ProgressEvent, ProgressSink
+from hil.progress import ProgressEvent, ProgressSink
 from hil.strikes import PRESETS, preset
 
 

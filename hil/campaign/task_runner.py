@@ -19,10 +19,10 @@ from firmware_bridge.messages import Abnormal, Run
 from hil.campaign.calibration import CALIBRATION_DEADLINE_MS, calibrate
 from hil.campaign.outcome import Outcome
 from hil.campaign.record import AttemptRow, Row
-from hil.campaign.session import Answer, Session
 from hil.campaign.task import StrikeRun, Task
 from hil.campaign.trial import Verdict, abnormal_outcome, abnormal_verdict, judge, trial_row
 from hil.campaign.workload import Workload
+from hil.targets.session import Answer, Session
 from node.governor import ROOM_C
 
 PATIENCE_FACTOR = 2

@@ -20,12 +20,13 @@ from pathlib import Path
 from firmware_bridge.errors import ConfigError, Interrupted
 from hil.campaign.bundle import load_bundle
 from hil.campaign.experiment import Experiment
-from hil.campaign.progress import ProgressEvent, ProgressSink, silent
+from hil.campaign.link_record import link_row
 from hil.campaign.record import LinkRow, Row, TrialRow
-from hil.campaign.session import Session, link_row
 from hil.campaign.store import Store
-from hil.campaign.target import can_be_multiplied, open_session
 from hil.campaign.task_runner import TaskRunner
+from hil.progress import ProgressEvent, ProgressSink, silent
+from hil.targets.session import Session
+from hil.targets.target import can_be_multiplied, open_session
 
 CHUNK_TRIALS = 100
 

@@ -19,7 +19,7 @@ def command(target: str) -> None:
     """
     from hil.boards.bench_file import resolve_target
     from hil.boards.console import Console
-    from hil.campaign.hosts import host_of
+    from hil.targets.hosts import host_of
 
     host = host_of(resolve_target(target, [Path.cwd()]))
     prompt = f"{target}> " if sys.stdin.isatty() else ""

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, TextIO
 
-from hil.campaign.progress import ProgressEvent, ProgressSink
+from hil.progress import ProgressEvent, ProgressSink
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID

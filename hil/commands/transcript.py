@@ -89,7 +89,7 @@ def replay(context: click.Context, file: Path, target: str) -> None:
     from firmware_bridge.playback import play_to_node
     from firmware_bridge.transcript import read_transcript
     from hil.boards.bench_file import resolve_target
-    from hil.campaign.hosts import host_of
+    from hil.targets.hosts import host_of
 
     recorded = exchanges(listen(read_transcript(file)))
     host = host_of(resolve_target(target, [Path.cwd()]))

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from hil.campaign.experiment import Experiment
-from hil.campaign.progress import silent
-from hil.campaign.sim_session import SimSession
-from hil.campaign.target import open_session
+from hil.progress import silent
+from hil.targets.sim_session import SimSession
+from hil.targets.target import open_session
 from tests.campaigns import attempts, campaign, essence, rows_of
 from tests.tcp_node import tcp_node
 

@@ -14,9 +14,9 @@ import pytest
 from onnx import TensorProto, helper
 
 from hil.campaign.collect import RunOptions, resume_campaign, run_campaign
-from hil.campaign.progress import ProgressEvent, silent
 from hil.campaign.store import read_rows
 from hil.commands.results import resumable
+from hil.progress import ProgressEvent, silent
 from hil.workloads import digits
 from tests.campaigns import attempts, campaign, essence, run, write_campaign
 from tests.tcp_node import tcp_node
@@ -108,7 +108,7 @@ def test_full_disk(tmp_path: Path) -> None:
 def test_a_port_that_vanishes_for_good_keeps_what_was_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from firmware_bridge.errors import LinkError
 
-    monkeypatch.setattr("hil.campaign.link_session.RETURN_TIMEOUT_S", 0.5)
+    monkeypatch.setattr("hil.targets.link_session.RETURN_TIMEOUT_S", 0.5)
     described = campaign(tmp_path, trials=30)
     with tcp_node(tmp_path / "storage") as (url, node):
 

@@ -18,13 +18,13 @@ from firmware_bridge.errors import ConfigError, Interrupted
 from hil.campaign.collect import RunOptions, resume_campaign, run_campaign
 from hil.campaign.configuration import load_campaign
 from hil.campaign.experiment import Experiment
-from hil.campaign.progress import ProgressEvent, silent
 from hil.campaign.record import HeatRow, TrialRow
-from hil.campaign.sim_session import SimSession
 from hil.campaign.store import ROWS_FILE, Store, read_rows
-from hil.campaign.target import open_session
+from hil.progress import ProgressEvent, silent
 from hil.report import summarise, to_json
 from hil.report.as_json import without_times
+from hil.targets.sim_session import SimSession
+from hil.targets.target import open_session
 from tests import proof
 from tests.campaigns import attempts, campaign, essence, rows_of, run, write_campaign
 

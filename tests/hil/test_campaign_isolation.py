@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from hil.campaign.experiment import Experiment
-from hil.campaign.progress import silent
 from hil.campaign.record import TrialRow
-from hil.campaign.sim_session import SimSession
-from hil.campaign.target import open_session
+from hil.progress import silent
+from hil.targets.sim_session import SimSession
+from hil.targets.target import open_session
 from node.throttle import Throttle
 from node.vitals import Sensors, Vitals
 from tests.campaigns import campaign, essence, rows_of, run

@@ -13,8 +13,8 @@ import pytest
 from firmware_bridge.errors import DataError
 from firmware_bridge.messages import Fault, Readback
 from hil.campaign.experiment import Experiment
-from hil.campaign.sim_session import SimSession
 from hil.campaign.task import Nature, Task
+from hil.targets.sim_session import SimSession
 from node.arena import Arena
 from node.computer import Computer
 from tests.campaigns import campaign, essence, rows_of

@@ -11,9 +11,9 @@ from firmware_bridge.bridge import Bridge
 from firmware_bridge.channel import Channel
 from firmware_bridge.line import LineSpec, NoisyLine
 from hil.campaign.experiment import Experiment
-from hil.campaign.link_session import LinkSession
-from hil.campaign.progress import silent
-from hil.campaign.sim_session import SimSession
+from hil.progress import silent
+from hil.targets.link_session import LinkSession
+from hil.targets.sim_session import SimSession
 from node.serve import serve_in_thread
 from node.service import Service
 from tests.campaigns import attempts, campaign, essence, rows_of

@@ -11,9 +11,9 @@ from firmware_bridge.messages import RunResult
 from hil.campaign.configuration import load_campaign
 from hil.campaign.experiment import Experiment
 from hil.campaign.record import TrialRow
-from hil.campaign.sim_session import SimSession
 from hil.campaign.task import Task
 from hil.campaign.trial import judge
+from hil.targets.sim_session import SimSession
 from tests.campaigns import campaign, rows_of, write_campaign
 
 SHARED_REGIONS = {"weights", "activations"}

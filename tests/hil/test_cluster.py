@@ -13,9 +13,9 @@ from hil.campaign import cluster
 from hil.campaign.cluster import measure_chunk, pack_bundle
 from hil.campaign.collect import RunOptions, run_campaign
 from hil.campaign.experiment import Experiment
-from hil.campaign.progress import silent
 from hil.campaign.record import LinkRow
 from hil.campaign.store import read_rows
+from hil.progress import silent
 from hil.report import summarise, to_json, without_times
 from tests.campaigns import campaign, essence, run
 

@@ -10,8 +10,8 @@ from firmware_bridge.errors import ConfigError
 from hil.campaign.collect import RunOptions, run_campaign
 from hil.campaign.configuration import load_campaign
 from hil.campaign.confirm import confirm_campaign
-from hil.campaign.progress import silent
 from hil.campaign.store import CONFIRMATION_FOLDER, Store, read_header, read_rows
+from hil.progress import silent
 from hil.report.answer import confirmation_text, winner
 from hil.report.as_json import to_json
 from hil.report.summary import Summary, summarise

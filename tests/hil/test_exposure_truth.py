@@ -16,12 +16,12 @@ from firmware_bridge.messages import Delivery, Fault, Run
 from hil.campaign.outcome import Outcome
 from hil.campaign.protections import ProtectionEntry
 from hil.campaign.record import Row, TrialRow
-from hil.campaign.sim_session import SimSession
 from hil.campaign.task import Nature, Task
 from hil.campaign.task_runner import TaskRunner
 from hil.campaign.workload import critical_predicate, make_workload
 from hil.stats import Stratum, events_per_shared_strike
 from hil.strikes import preset
+from hil.targets.sim_session import SimSession
 from node.computer import Computer
 from node.lockstep import LockstepRun
 from node.protection import OnDetected, Protection

@@ -11,10 +11,10 @@ import pytest
 from firmware_bridge.errors import DataError
 from firmware_bridge.messages import Delivery, Fault, FaultKind, Inference, Readback, Run, RunResult
 from hil.campaign.outcome import Outcome
-from hil.campaign.sim_session import SimSession
 from hil.campaign.task import StrikeRun
 from hil.campaign.trial import Verdict, abnormal_verdict, judge, trial_row
 from hil.campaign.workload import Workload, critical_predicate, make_workload, relative_error
+from hil.targets.sim_session import SimSession
 from node.protection import Protection
 from tests.adder_image import SAMPLES, adder_image
 

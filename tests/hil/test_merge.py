@@ -12,11 +12,11 @@ from firmware_bridge.errors import ConfigError, DataError
 from hil.campaign.collect import RunOptions, resume_campaign, run_campaign
 from hil.campaign.confirm import confirm_campaign
 from hil.campaign.merge import merge_runs
-from hil.campaign.progress import silent
 from hil.campaign.record import HeatRow, TrialRow
 from hil.campaign.replay import replay_trial
 from hil.campaign.store import CONFIRMATION_FOLDER, read_header, read_rows
 from hil.cli import main
+from hil.progress import silent
 from hil.report import summarise, to_json, without_times
 from tests.campaigns import campaign, essence, run, write_campaign
 from tests.hil.synthetic_results import header, heat, link, task, trial, write

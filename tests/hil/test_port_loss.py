@@ -17,11 +17,11 @@ from firmware_bridge.transport import memory_pair, open_transport
 from hil.boards.bench_file import Board as BenchBoard
 from hil.boards.bench_file import board_url
 from hil.campaign.experiment import Experiment
-from hil.campaign.hosts import Board
-from hil.campaign.link_session import LinkSession
-from hil.campaign.progress import silent
 from hil.campaign.record import TrialRow
-from hil.campaign.sim_session import SimSession
+from hil.progress import silent
+from hil.targets.hosts import Board
+from hil.targets.link_session import LinkSession
+from hil.targets.sim_session import SimSession
 from node.serve import serve_in_thread
 from node.service import Service
 from tests import proof

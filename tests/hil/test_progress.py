@@ -9,8 +9,8 @@ import select
 
 import pytest
 
-from hil.campaign.progress import ProgressEvent, silent
 from hil.commands.progress import LINE_PERIOD_S, NOTE_PERIOD_S, PlainLines, shown_progress
+from hil.progress import ProgressEvent, silent
 
 
 class Clock:

@@ -10,10 +10,10 @@ import pytest
 
 from firmware_bridge.errors import ConfigError
 from hil.campaign.collect import RunOptions
-from hil.campaign.progress import ProgressEvent
 from hil.campaign.sensitivity import run_sensitivity, variants
 from hil.campaign.store import read_header, read_rows
 from hil.cli import main
+from hil.progress import ProgressEvent
 from hil.report.sensitivity import Sensitivity, sensitivity_of
 from hil.strikes import PRESETS, preset
 from tests.campaigns import campaign, essence, write_campaign

@@ -14,12 +14,12 @@ from firmware_bridge.errors import ConfigError, Interrupted, LinkLost, PortError
 from firmware_bridge.messages import Run, RunResult
 from hil.campaign.collect import RunOptions, resume_campaign, run_campaign
 from hil.campaign.experiment import Experiment
-from hil.campaign.hosts import MemoryHost, PtyHost
-from hil.campaign.link_session import LinkSession
-from hil.campaign.progress import ProgressEvent, silent
 from hil.campaign.record import LinkRow
 from hil.campaign.store import Store, read_rows
 from hil.campaign.workers import collect_with_workers
+from hil.progress import ProgressEvent, silent
+from hil.targets.hosts import MemoryHost, PtyHost
+from hil.targets.link_session import LinkSession
 from node.protection import Protection
 from tests.adder_image import SAMPLES, adder_image, right_bytes
 from tests.campaigns import campaign, essence, run
@@ -110,7 +110,7 @@ def test_a_line_that_is_lost_while_the_node_is_loaded_again_is_tried_again(tmp_p
 
 
 def test_a_node_that_stays_silent_is_given_up_after_its_time_to_boot(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("hil.campaign.link_session.RETURN_TIMEOUT_S", 0.0)
+    monkeypatch.setattr("hil.targets.link_session.RETURN_TIMEOUT_S", 0.0)
     host = FailingHost(*range(1, 1000), boot_s=0.3)
     with LinkSession(host, silent) as session, pytest.raises((LinkLost, PortError)):
         session.restart()

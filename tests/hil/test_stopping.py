@@ -10,10 +10,10 @@ from firmware_bridge.errors import ConfigError
 from hil.campaign.collect import RunOptions, missing_trials_of, resume_campaign, run_campaign
 from hil.campaign.configuration import CampaignFile, load_campaign
 from hil.campaign.confirm import confirm_campaign
-from hil.campaign.progress import ProgressEvent, silent
 from hil.campaign.record import StopRow, TrialRow
 from hil.campaign.stopping import looks, widest_half_width
 from hil.campaign.store import CONFIRMATION_FOLDER, read_header, read_rows
+from hil.progress import ProgressEvent, silent
 from hil.report import summarise, to_json
 from hil.report.answer import answer
 from tests.campaigns import essence, write_campaign

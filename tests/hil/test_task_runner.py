@@ -21,12 +21,12 @@ from hil.campaign.calibration import (
 )
 from hil.campaign.protections import ProtectionEntry
 from hil.campaign.record import AttemptRow, Row, TrialRow
-from hil.campaign.session import Answer
-from hil.campaign.sim_session import SimSession
 from hil.campaign.task import Nature, Task
 from hil.campaign.task_runner import MAX_LOST_LINES, PATIENCE_FACTOR, TaskRunner
 from hil.campaign.workload import Workload, critical_predicate, make_workload
 from hil.strikes import preset
+from hil.targets.session import Answer
+from hil.targets.sim_session import SimSession
 from node.computer import Computer
 from node.governor import ROOM_C
 from node.protection import Protection

@@ -10,9 +10,9 @@ from typing import Self
 from firmware_bridge.bridge import Bridge
 from firmware_bridge.errors import LinkLost, PortError
 from firmware_bridge.messages import BlobKind, Run, Telemetry
-from hil.campaign.hosts import Host
-from hil.campaign.progress import ProgressEvent, ProgressSink
-from hil.campaign.session import Answer
+from hil.progress import ProgressEvent, ProgressSink
+from hil.targets.hosts import Host
+from hil.targets.session import Answer
 from node.protection import Protection
 
 RETURN_TIMEOUT_S = 10.0

@@ -24,7 +24,7 @@ from firmware_bridge.messages import (
     Telemetry,
     TelemetryRequest,
 )
-from hil.campaign.session import Answer
+from hil.targets.session import Answer
 from node.agent import Resident
 from node.blob_store import blob_path
 from node.protection import Protection

@@ -10,7 +10,6 @@ from collections.abc import Iterable, Iterator
 from typing import Protocol, Self
 
 from firmware_bridge.messages import Abnormal, Run, RunResult, Telemetry
-from hil.campaign.record import LinkRow
 from node.protection import Protection
 
 Answer = RunResult | Abnormal
@@ -54,8 +53,3 @@ class Session(Protocol):
     def __enter__(self) -> Self: ...
 
     def __exit__(self, *_: object) -> None: ...
-
-
-def link_row(session: Session, deadline_ms: int) -> LinkRow:
-    """Give what a session knows of its node and its line; ``deadline_ms`` is what was calibrated on that node."""
-    return LinkRow(target=session.url, deadline_ms=deadline_ms, node=session.facts(), counters=session.counters())

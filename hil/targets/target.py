@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from hil.campaign.progress import ProgressSink
-from hil.campaign.session import Session
+from hil.progress import ProgressSink
+from hil.targets.session import Session
 
 OWN_NODES = ("sim", "memory", "pty")
 """Targets whose node the session itself makes, so that there can be any number of them."""
@@ -33,10 +33,10 @@ def open_session(target: str, progress: ProgressSink) -> Session:
         Nobody answers there.
     """
     if target == "sim":
-        from hil.campaign.sim_session import SimSession
+        from hil.targets.sim_session import SimSession
 
         return SimSession()
-    from hil.campaign.hosts import host_of
-    from hil.campaign.link_session import LinkSession
+    from hil.targets.hosts import host_of
+    from hil.targets.link_session import LinkSession
 
     return LinkSession(host_of(target), progress)
