@@ -27,6 +27,7 @@ from numba.extending import intrinsic as numba_intrinsic
 
 __all__ = [
     "CacheReport",
+    "allocating_kernel",
     "bits_of_f64",
     "cache_report",
     "cgutils",
@@ -105,7 +106,9 @@ def kernel(function: F) -> F:
     """Compile a function on its first call for the argument types it meets; keep the code on disk.
 
     The function is total arithmetic without the interpreter lock: no bounds checks, no reordering or
-    contraction of float operations, and division by zero gives what numpy gives.
+    contraction of float operations, and division by zero gives what numpy gives. It counts no references, since
+    the caller holds every array as long as the call lasts: the atomic counts of a view cost more than the work on
+    a few bytes. So it cannot allocate; what must is an :func:`allocating_kernel`.
 
     Examples
     --------
@@ -115,7 +118,20 @@ def kernel(function: F) -> F:
         def twice(x: int) -> int:
             return x + x
     """
-    compiled = numba.njit(function, cache=True, nogil=True, boundscheck=False, fastmath=False, error_model="numpy")
+    return _compiled(function, counted=False)
+
+
+def allocating_kernel(function: F) -> F:
+    """Compile as :func:`kernel` what makes an array, or takes one from a function that does."""
+    return _compiled(function, counted=True)
+
+
+def _compiled(function: F, *, counted: bool) -> F:
+    # numba's annotations leave out _nrt, the switch of its runtime that counts references.
+    options: dict[str, Any] = {"_nrt": counted}
+    compiled = numba.njit(
+        function, cache=True, nogil=True, boundscheck=False, fastmath=False, error_model="numpy", **options
+    )
     _kernels.append(compiled)
     return cast(F, compiled)
 

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numba
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -37,6 +38,39 @@ def from_bits(bits):
 @jit.kernel
 def quotient(a, b):
     return a / b
+
+
+@jit.kernel
+def start_of_second_half(values):
+    return halves(values)[1][0]
+
+
+@jit.kernel
+def halves(values):
+    return values[: len(values) // 2], values[len(values) // 2 :]
+
+
+@jit.allocating_kernel
+def twice(values):
+    doubled = np.empty(2 * len(values), values.dtype)
+    for i in range(len(doubled)):
+        doubled[i] = values[i % len(values)]
+    return doubled.sum()
+
+
+@jit.kernel
+def allocates(count):
+    return np.zeros(count, np.int64).sum()
+
+
+def test_a_kernel_takes_views_apart() -> None:
+    assert start_of_second_half(np.arange(8)) == 4
+
+
+def test_only_an_allocating_kernel_allocates() -> None:
+    assert twice(np.arange(4)) == 12
+    with pytest.raises(numba.TypingError, match="zeros"):
+        allocates(3)
 
 
 @given(floats, floats, floats)

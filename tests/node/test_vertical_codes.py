@@ -8,7 +8,7 @@ import pytest
 
 import tests.naive.vertical as slow
 from node.ecc import CODES, DecodeReport
-from node.jit import kernel
+from node.jit import allocating_kernel
 from node.kernels.codes import digest, vertical
 from node.kernels.codes.matrices import FIG6_COLUMNS, LAID_COLUMNS, UNCORRECTABLE
 
@@ -74,7 +74,7 @@ def test_a_smaller_block_is_one_with_narrower_rows(name, size):
     assert CODES[name].encode(data)[: rows.size].tolist() == rows.reshape(-1).tolist()
 
 
-@kernel
+@allocating_kernel
 def all_places(kind, count):
     found = np.empty(count, np.uint8)
     for syndrome in range(count):

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from node.jit import kernel
+from node.jit import allocating_kernel, kernel
 from node.kernels.codes import batches
 from node.kernels.codes.blocks import load_word, store_word
 
@@ -122,7 +122,7 @@ def encode_batch(messages: Any, first: int, checks: Any, scratch: Any) -> None:
             store_word(kept, (first + i) * CHECKS + k, load_word(scratch, 64 * i + k))
 
 
-@kernel
+@allocating_kernel
 def encode(messages: Any, checks: Any) -> None:
     """Write the check bytes, [count, 32], of messages, [count, 223]."""
     row = 0
@@ -155,7 +155,7 @@ def syndromes(difference: Any, found: Any) -> None:
         found[j] = value
 
 
-@kernel
+@allocating_kernel
 def locator(found: Any, place: Any) -> int:
     """Write the error locator's coefficients from x^0 on (Berlekamp-Massey), and give its degree."""
     before, kept = np.zeros(CHECKS + 1, np.int64), np.zeros(CHECKS + 1, np.int64)
@@ -191,7 +191,7 @@ def value_at(coefficients: Any, count: int, exponent: int) -> int:
     return total
 
 
-@kernel
+@allocating_kernel
 def decode(message: Any, checks: Any, difference: Any) -> bool:
     """Correct up to 16 bytes of a codeword in place; give False and write nothing where that is not enough."""
     found, place = np.empty(CHECKS, np.int64), np.empty(CHECKS + 1, np.int64)
@@ -235,7 +235,7 @@ def decode(message: Any, checks: Any, difference: Any) -> bool:
     return True
 
 
-@kernel
+@allocating_kernel
 def correct(messages: Any, checks: Any, made: Any, done: Any) -> None:
     """Correct rows in place whose check bytes should be ``made``, and tell for each whether that could be done."""
     for row in range(len(messages)):

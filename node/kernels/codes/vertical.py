@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from node.jit import kernel, popcount_u64
+from node.jit import allocating_kernel, kernel, popcount_u64
 from node.kernels.codes import digest, sweeps
 from node.kernels.codes.blocks import BLOCK_BYTES, PIECE_BYTES, PIECES, ROW_BYTES, ROW_WORDS, load_word
 from node.kernels.codes.digest import DIGEST_BYTES
@@ -87,7 +87,7 @@ def store(kind: int, data: Any, data_offset: int, check: Any, check_offset: int)
             sweeps.chipkill_store(data, d, check, c)
 
 
-@kernel
+@allocating_kernel
 def syndromes(kind: int, data: Any, data_offset: int, check: Any, check_offset: int) -> Any:
     """Give the check rows of a block plus those that are kept, as words [check][lane]."""
     size = _CHECKS[kind] * ROW_BYTES
@@ -201,7 +201,7 @@ def repair_lane(kind: int, found: Any, lane: int, block: Any, rows: Any) -> tupl
     return repaired, left
 
 
-@kernel
+@allocating_kernel
 def repair_block(kind: int, data: Any, check: Any, records: Any, number: int) -> tuple[int, int]:
     """Correct a block that is not clean, or leave it alone; give the numbers of codewords repaired and left wrong."""
     size = _CHECKS[kind] * ROW_BYTES
@@ -237,7 +237,7 @@ def encode(kind: int, data: Any, check: Any, records: Any) -> None:
             digest.keep(data, number * BLOCK_BYTES, records, number)
 
 
-@kernel
+@allocating_kernel
 def wrong(kind: int, data: Any, check: Any, records: Any, first: int, last: int) -> int:
     """Give the number of wrong codewords of blocks ``first`` to ``last`` - 1."""
     found = 0

@@ -174,7 +174,8 @@ def classify(memory: Any, plan: Any, state: Any, outputs: Any, effects: Any, pos
             start = 0
             for i in range(len(places)):
                 origin = places[i, 1] + frame * sizes[FRAME_BYTES]
-                kept_bytes[kept, start : start + places[i, 2]] = memory[0][origin : origin + places[i, 2]]
+                for byte in range(places[i, 2]):
+                    kept_bytes[kept, start + byte] = memory[0][origin + byte]
                 start += places[i, 2]
             kept += 1
     return kept
