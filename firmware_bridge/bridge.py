@@ -16,6 +16,7 @@ from .clock_sync import ClockSample, ClockSync, synchronise
 from .crc import crc32
 from .errors import DataError, LinkError, LinkLost, PortError, Refused
 from .link_stats import LinkStats
+from .measuring import Measure, Measured
 from .transport import Transport, open_transport
 
 CHUNK_BYTES = 4096
@@ -232,6 +233,10 @@ class Bridge:
     def infer(self, data: bytes, count: int = 1, warm_up: int = 0) -> m.Inferred:
         """Compute with the loaded model on the bytes of its input tensors, ``count`` times after ``warm_up`` more."""
         return self._ask(m.Infer(data=data, count=count, warm_up=warm_up), m.Inferred)
+
+    def measure(self, request: Measure) -> Measured:
+        """Have the node time what it does."""
+        return self._ask(request, Measured)
 
     def synchronise(self, samples: int = 8) -> ClockSync:
         """Compare the node's clock (``time.monotonic`` there) with this host's, see :mod:`.clock_sync`."""

@@ -18,6 +18,7 @@ from typing import Any
 from . import messages as m
 from .crc import crc32
 from .errors import DataError
+from .measuring import Measure, Measured
 
 TYPE_NUMBERS: dict[type[Any], int] = {
     m.HelloRequest: 1,
@@ -35,6 +36,7 @@ TYPE_NUMBERS: dict[type[Any], int] = {
     m.Reset: 13,
     m.TimeRequest: 14,
     m.Infer: 15,
+    Measure: 16,
     m.Hello: 129,
     m.LoadStatus: 130,
     m.Done: 131,
@@ -48,6 +50,7 @@ TYPE_NUMBERS: dict[type[Any], int] = {
     m.Failed: 139,
     m.TimeReport: 140,
     m.Inferred: 141,
+    Measured: 142,
 }
 """The number of each message on the wire. Numbers are never used again for something else."""
 

@@ -11,20 +11,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Annotated
+
+from .measuring import Measure, Measured
+from .wire_types import F32, U8, U16, U32, U64, Blob, Flag, Text
 
 PROTOCOL_VERSION = 1
 FLAGS_UNKNOWN = 0xFFFF_FFFF
 """Stands for the throttle flags of a board that has none to read."""
-
-U8 = Annotated[int, "u8"]
-U16 = Annotated[int, "u16"]
-U32 = Annotated[int, "u32"]
-U64 = Annotated[int, "u64"]
-F32 = Annotated[float, "f32"]
-Text = Annotated[str, "text"]  # u16 length, UTF-8
-Blob = Annotated[bytes, "blob"]  # u32 length, bytes
-Flag = Annotated[bool, "flag"]  # u8, 0 or 1
 
 
 class FaultKind(IntEnum):
@@ -379,6 +372,7 @@ Request = (
     | Reset
     | TimeRequest
     | Infer
+    | Measure
 )
 Reply = (
     Hello
@@ -391,6 +385,7 @@ Reply = (
     | Telemetry
     | TimeReport
     | Inferred
+    | Measured
     | Progress
     | Abnormal
     | Failed

@@ -21,6 +21,7 @@ COMMANDS = (
     "resume",
     "confirm",
     "sensitivity",
+    "measure",
     "merge",
     "replay",
     "report",

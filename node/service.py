@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from firmware_bridge import crc
 from firmware_bridge.errors import DataError, Refused
+from firmware_bridge.measuring import Measure, Measured
 from firmware_bridge.messages import (
     Checkpoint,
     CheckpointReport,
@@ -36,6 +37,7 @@ from node.computer import Computer, Counters
 from node.interrupts import raise_interrupt, real_interrupt
 from node.layout import layout_of
 from node.lockstep import LockstepRun
+from node.measure import measure
 from node.model.image import Image
 from node.protection import Protection
 from node.throttle import Throttle
@@ -73,6 +75,7 @@ class Service:
             Restore: self._restore,
             TelemetryRequest: self._telemetry,
             Infer: self._infer,
+            Measure: self._measure,
             Reset: self._reset,
         }
 
@@ -228,6 +231,17 @@ class Service:
         elapsed_us = (time.perf_counter_ns() - started_ns) // 1000
         values = [float(value) for array in outputs.values() for value in array.ravel().astype(np.float32)]
         return Inferred(values=tuple(values), elapsed_us=min(elapsed_us, 2**32 - 1))
+
+    def _measure(self, message: Measure) -> Measured:
+        measured = measure(message, self._ready, self._first_sample)
+        if self._computer is not None:
+            self._computer.reset()
+        return measured
+
+    def _first_sample(self) -> dict[str, NDArray[np.generic]]:
+        if not self._samples:
+            raise Refused("no inputs are loaded: load them first")
+        return self._samples[0]
 
     def _telemetry(self, _message: TelemetryRequest) -> Telemetry:
         throttle = self._throttle

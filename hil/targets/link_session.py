@@ -9,6 +9,7 @@ from typing import Self
 
 from firmware_bridge.bridge import Bridge
 from firmware_bridge.errors import LinkLost, PortError
+from firmware_bridge.measuring import Measure, Measured
 from firmware_bridge.messages import BlobKind, Run, Telemetry
 from hil.progress import ProgressEvent, ProgressSink
 from hil.targets.hosts import Host
@@ -84,6 +85,10 @@ class LinkSession:
     def telemetry(self) -> Telemetry:
         """Ask for temperatures, clocks and counters."""
         return self._bridge.telemetry()
+
+    def measure(self, request: Measure) -> Measured:
+        """Have the node time what it does."""
+        return self._bridge.measure(request)
 
     def restart(self) -> bool:
         """Get the node back after silence; True where it had died, False where only the line was lost.

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Protocol, Self
 
+from firmware_bridge.measuring import Measure, Measured
 from firmware_bridge.messages import Abnormal, Run, RunResult, Telemetry
 from node.protection import Protection
 
@@ -37,6 +38,9 @@ class Session(Protocol):
 
     def telemetry(self) -> Telemetry:
         """Ask for temperatures, clocks and counters."""
+
+    def measure(self, request: Measure) -> Measured:
+        """Have the node time what it does."""
 
     def restart(self) -> bool:
         """Get the node back after silence; True where it had died, False where only the line was lost."""

@@ -10,6 +10,7 @@ from typing import Self, TypeVar
 
 from firmware_bridge import crc
 from firmware_bridge.errors import LinkError, Refused
+from firmware_bridge.measuring import Measure, Measured
 from firmware_bridge.messages import (
     Abnormal,
     BlobKind,
@@ -77,6 +78,10 @@ class SimSession:
     def telemetry(self) -> Telemetry:
         """Ask for temperatures, clocks and counters."""
         return _expected(self._resident.answer(TelemetryRequest()), Telemetry)
+
+    def measure(self, request: Measure) -> Measured:
+        """Have the node time what it does."""
+        return _expected(self._resident.answer(request), Measured)
 
     def restart(self) -> bool:
         """Raise: nothing lies between the host and this node, so that silence cannot happen."""

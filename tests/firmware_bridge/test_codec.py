@@ -113,6 +113,7 @@ def test_numbers_are_fixed():
         "Reset": 13,
         "TimeRequest": 14,
         "Infer": 15,
+        "Measure": 16,
         "Hello": 129,
         "LoadStatus": 130,
         "Done": 131,
@@ -126,6 +127,7 @@ def test_numbers_are_fixed():
         "Failed": 139,
         "TimeReport": 140,
         "Inferred": 141,
+        "Measured": 142,
     }
     assert set(codec.TYPE_NUMBERS) == set(typing.get_args(m.Message))
 
@@ -212,7 +214,7 @@ def test_the_catalogue_changes_with_any_field():
     assert "5 Inject: faults list of Fault" in lines
     assert "FaultKind: u8: 0 FLIP, 1 STUCK_AT_0, 2 STUCK_AT_1, 3 INTERRUPT" in lines
     assert "Readback: before u8, after u8" in lines
-    nested = {"AbnormalKind", "BlobKind", "Delivery", "Fault", "FaultKind", "Inference", "Readback"}
+    nested = {"AbnormalKind", "BlobKind", "Delivery", "Fault", "FaultKind", "Inference", "Quantity", "Readback"}
     assert {line.split(":")[0] for line in lines[len(codec.TYPE_NUMBERS) :]} == nested
     assert codec.catalogue_crc() == codec.crc32(codec.catalogue().encode())
 
