@@ -16,9 +16,24 @@ TARGETS = {
     "bench:NAME": "a board that bench.toml names",
     "transcript:FILE": "what a board once answered, recorded with `hil transcript record`",
 }
-_WORDS = ("sim", "memory", "pty")
-_LINES = ("serial://", "tcp://", "rfc2217://")
+OWN_NODES = ("sim", "memory", "pty")
+"""Targets whose node a session itself makes, so that there can be any number of them."""
+SEPARATOR = ","
+LINES = ("serial://", "tcp://", "rfc2217://")
 _NAMED = ("bench:", "transcript:")
+
+
+def targets_of(target: str) -> tuple[str, ...]:
+    """Give the nodes of a target; several are separated by commas.
+
+    Examples
+    --------
+    >>> targets_of("bench:left,bench:right")
+    ('bench:left', 'bench:right')
+    """
+    if target.startswith("transcript:"):  # names a file
+        return (target,)
+    return tuple(part.strip() for part in target.split(SEPARATOR))
 
 
 def check_target(target: str, where: str) -> None:
@@ -30,9 +45,23 @@ def check_target(target: str, where: str) -> None:
     Traceback (most recent call last):
     firmware_bridge.errors.ConfigError: --target = 'simm': no such target; did you mean 'sim'?
     """
-    if target in _WORDS or (target.startswith(_NAMED) and target not in _NAMED):
+    several = targets_of(target)
+    for one in several:
+        _check_one(one, where)
+    if len(several) == 1:
         return
-    if target.startswith(_LINES):
+    kinds = {one if one in OWN_NODES else "board" for one in several}
+    if len(kinds) > 1:
+        raise ConfigError(f"{where} = {target!r}: times of {' and '.join(sorted(kinds))} would be mixed; give one kind")
+    for one in several:
+        if one not in OWN_NODES and several.count(one) > 1:
+            raise ConfigError(f"{where} = {target!r}: {one} is one node; give each board of a pool once")
+
+
+def _check_one(target: str, where: str) -> None:
+    if target in OWN_NODES or (target.startswith(_NAMED) and target not in _NAMED):
+        return
+    if target.startswith(LINES):
         try:
             read_address(target)
         except UsageError as error:

@@ -6,6 +6,8 @@
     name = "pi4"
     serial_number = "FT4VXLDK"   # of the USB adapter; or usb_path = "1-1.4", or url = "tcp://pi4:7001"
     baud = 921600
+    power = { cycle = "uhubctl -l 1-1 -p 2 -a cycle" }   # see hil.boards.power
+    capabilities = ["fan"]       # what a campaign may ask for with `requires`
 """
 
 from __future__ import annotations
@@ -18,8 +20,9 @@ import msgspec
 
 from firmware_bridge.address import serial_url
 from firmware_bridge.errors import ConfigError, PortError
-from hil.boards.address import check_target
-from hil.toml_file import advice, check_keys, read_document, typed_table
+from hil.boards.address import OWN_NODES, SEPARATOR, check_target, targets_of
+from hil.boards.power import PowerHooks, PowerSwitch
+from hil.toml_file import advice, check_keys, read_document, toml_text, typed_table
 
 if TYPE_CHECKING:
     from firmware_bridge.transport import PortInfo
@@ -28,6 +31,7 @@ if TYPE_CHECKING:
 
 BENCH_FILE = "bench.toml"
 PREFIX = "bench:"
+BOOT_S = 90.0
 
 
 class Board(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -45,6 +49,12 @@ class Board(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         Where the adapter is plugged in, as ``hil devices`` prints it (``1-1.4``): for adapters without a serial number.
     baud : int
         Symbols per second on the line; only for ports found by serial number or USB path.
+    boot_s : float
+        So long the board may be silent while it boots; after that its power is cycled, where there are hooks.
+    power : PowerHooks or None
+        How its power is switched.
+    capabilities : tuple of str
+        Words of your own for what the board has; a campaign may require them.
     note : str
         For people.
     """
@@ -54,7 +64,17 @@ class Board(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     serial_number: str = ""
     usb_path: str = ""
     baud: Annotated[int, msgspec.Meta(ge=1200, le=20_000_000)] = 921_600
+    boot_s: Annotated[float, msgspec.Meta(ge=0.0, le=3600.0)] = BOOT_S
+    power: PowerHooks | None = None
+    capabilities: tuple[str, ...] = ()
     note: str = ""
+
+    def switch(self) -> PowerSwitch | None:
+        """Give what switches its power; None without hooks."""
+        if self.power is None:
+            return None
+        marks = {"name": self.name, "serial_number": self.serial_number, "usb_path": self.usb_path}
+        return PowerSwitch(self.power, marks)
 
 
 def load_bench(path: Path) -> dict[str, Board]:
@@ -75,35 +95,100 @@ def load_bench(path: Path) -> dict[str, Board]:
     return boards
 
 
-def resolve_target(target: str, folders: Iterable[Path]) -> str:
-    """Give the URL behind ``bench:NAME``; any other target is given back as it is.
+def find_board(target: str, folders: Iterable[Path]) -> Board:
+    """Give the entry of ``bench:NAME``.
 
     Parameters
     ----------
     target : str
         As in a campaign file or behind ``--target``.
     folders : iterable of Path
-        Where ``bench.toml`` is looked for; the first one found counts.
+        Where ``bench.toml`` is looked for; the first one that names the board counts.
 
     Raises
     ------
     ConfigError
-        No bench file, or no such board in it.
+        No bench file, or no such board in any.
+    """
+    name = target.removeprefix(PREFIX)
+    searched = list(dict.fromkeys(folder.absolute() / BENCH_FILE for folder in folders))
+    known: dict[Path, list[str]] = {}
+    for path in searched:
+        if path.is_file():
+            boards = load_bench(path)
+            if name in boards:
+                return boards[name]
+            known[path] = list(boards)
+    if not known:
+        places = " or ".join(str(path) for path in searched)
+        raise ConfigError(f"{target}: no {BENCH_FILE}; write {places}, or give a URL")
+    names = [board for listed in known.values() for board in listed]
+    raise ConfigError(f"{target}: {' and '.join(map(str, known))}: no board {name!r}; {advice(name, names)}")
+
+
+def resolve_target(target: str, folders: Sequence[Path]) -> str:
+    """Give the URL behind each ``bench:NAME``; any other target is given back as it is.
+
+    Raises
+    ------
+    ConfigError
+        See :func:`find_board`.
     PortError
         The board is known, and no port of this machine is its.
     """
+    return SEPARATOR.join(_url(one, folders) for one in targets_of(target))
+
+
+def _url(target: str, folders: Sequence[Path]) -> str:
     if not target.startswith(PREFIX):
         return target
-    searched = [folder / BENCH_FILE for folder in folders]
-    found = next((path for path in searched if path.is_file()), None)
-    if found is None:
-        places = " or ".join(str(path) for path in searched)
-        raise ConfigError(f"{target}: no {BENCH_FILE}; write {places}, or give a URL")
-    boards = load_bench(found)
-    name = target.removeprefix(PREFIX)
-    if name not in boards:
-        raise ConfigError(f"{target}: {found} has no board {name!r}; {advice(name, boards)}")
-    return board_url(boards[name], ports_of_this_machine)
+    return board_url(find_board(target, folders), ports_of_this_machine)
+
+
+def plain_target(target: str, folders: Sequence[Path]) -> str:
+    """Give a target as a campaign keeps it: ``bench:NAME`` stays, unless that is a node which any machine can make.
+
+    Raises
+    ------
+    ConfigError
+        See :func:`find_board`.
+    """
+    return SEPARATOR.join(_plain(one, folders) for one in targets_of(target))
+
+
+def _plain(target: str, folders: Sequence[Path]) -> str:
+    if not target.startswith(PREFIX):
+        return target
+    url = find_board(target, folders).url
+    return url if url in OWN_NODES else target
+
+
+def boards_of(target: str, folders: Sequence[Path]) -> tuple[Board, ...]:
+    """Give the entries that a target names, none for a target without ``bench:``."""
+    return tuple(find_board(one, folders) for one in targets_of(target) if one.startswith(PREFIX))
+
+
+def check_capabilities(required: Iterable[str], target: str, folders: Sequence[Path]) -> None:
+    """Raise ConfigError unless the bench file says that every node of ``target`` has what is required."""
+    for capability in required:
+        for one in targets_of(target):
+            has = find_board(one, folders).capabilities if one.startswith(PREFIX) else ()
+            if capability not in has:
+                raise ConfigError(
+                    f"[campaign]: requires = {capability!r}: nothing says that {one} has it; choose a board of "
+                    f"{BENCH_FILE} whose capabilities name it"
+                )
+
+
+def bench_text(boards: Iterable[Board]) -> str:
+    """Give a bench file of these boards."""
+    tables = []
+    for board in boards:
+        entry = msgspec.structs.asdict(board)
+        if board.power is not None:
+            entry["power"] = {key: value for key, value in msgspec.structs.asdict(board.power).items() if value != ""}
+        tables.append({key: value for key, value in entry.items() if value not in ("", ())})
+    return toml_text({"board": tables})
 
 
 def ports_of_this_machine() -> Sequence[PortInfo]:
@@ -142,5 +227,9 @@ def _check(board: Board, where: str) -> None:
         raise ConfigError(f"{where} ({board.name}): give either url, or serial_number and/or usb_path")
     if board.url.startswith(PREFIX):
         raise ConfigError(f"{where} ({board.name}): url = {board.url!r}: a board cannot be another entry; give its URL")
+    if SEPARATOR in board.name or len(targets_of(board.url)) > 1:
+        raise ConfigError(f"{where} ({board.name}): an entry is one board: no comma in name or url")
     if board.url:
         check_target(board.url, f"{where} ({board.name}): url")
+    if board.power is not None and board.power.problem:
+        raise ConfigError(f"{where} ({board.name}): power: {board.power.problem}")

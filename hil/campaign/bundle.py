@@ -8,6 +8,7 @@ from pathlib import Path
 import msgspec
 
 from firmware_bridge.errors import ConfigError
+from hil.boards.bench_file import BENCH_FILE, bench_text, boards_of
 from hil.campaign.configuration import CRITICAL, CampaignFile, load_campaign
 from hil.campaign.predicate import predicate_source
 from hil.toml_file import toml_text
@@ -20,7 +21,8 @@ def write_bundle(campaign: CampaignFile, out: Path) -> None:
     """Copy a campaign and its files into ``out/campaign``.
 
     The file is written in one normal form with every control spelt out; models that come with the package are
-    kept by name. A bundle that is there already must be of the same campaign.
+    kept by name, and boards with their entries of the bench file. A bundle that is there already must be of the same
+    campaign.
 
     Parameters
     ----------
@@ -55,6 +57,9 @@ def write_bundle(campaign: CampaignFile, out: Path) -> None:
             shutil.copytree(source, folder / source.name, ignore=ignored, dirs_exist_ok=True)
         else:
             shutil.copyfile(source, folder / source.name)
+    boards = boards_of(campaign.campaign.target, campaign.bench_folders)
+    if boards:
+        (folder / BENCH_FILE).write_text(bench_text(boards), encoding="utf-8")
     # Last, and in one step: a folder with this file is complete.
     temporary = folder / f"{BUNDLE_FILE}.tmp"
     temporary.write_text(text, encoding="utf-8")

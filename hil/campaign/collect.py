@@ -10,6 +10,9 @@ from pathlib import Path
 import msgspec
 
 from firmware_bridge.errors import ConfigError
+from hil.boards.address import targets_of
+from hil.boards.bench_file import check_capabilities
+from hil.campaign.board_pool import collect_with_boards
 from hil.campaign.bundle import load_bundle, write_bundle
 from hil.campaign.configuration import CampaignFile
 from hil.campaign.experiment import Experiment
@@ -41,6 +44,11 @@ class RunOptions:
     shard: tuple[int, int] | None = None
     dask: str | None = None
 
+    @property
+    def shares_out(self) -> bool:
+        """True where other processes do the trials."""
+        return self.workers > 1 or self.dask is not None
+
     def __post_init__(self) -> None:
         if self.workers < 1:
             raise ConfigError(f"--workers {self.workers}: give 1 or more")
@@ -56,6 +64,10 @@ def run_campaign(campaign: CampaignFile, *, out: Path, options: RunOptions, prog
     A directory that holds the same campaign is gone on with; one that holds another is refused.
     """
     campaign = campaign.changed(target=options.target, trials=options.trials)
+    settings = campaign.campaign
+    check_capabilities(settings.requires, settings.target, campaign.bench_folders)
+    if options.shares_out and len(targets_of(settings.target)) > 1:
+        raise ConfigError(f"{settings.target}: each board of a pool has its own worker; leave --workers and --dask out")
     progress(ProgressEvent(stage="compile", done=0, total=0))
     experiment = Experiment.of(campaign)
     if not (out / HEADER_FILE).exists():  # the copy comes first: a directory with a header can be resumed
@@ -84,6 +96,7 @@ def collect(experiment: Experiment, store: Store, options: RunOptions, progress:
     if heat is not None and _holds_heat(store, heat.schedule().duration_s):
         heat = None
     stages = _stages(experiment, store)
+    targets = targets_of(experiment.campaign.campaign.target)
     if options.dask is not None:
         from hil.campaign.cluster import collect_with_dask
 
@@ -92,10 +105,12 @@ def collect(experiment: Experiment, store: Store, options: RunOptions, progress:
     elif options.workers > 1:
         for missing in stages:
             collect_with_workers(experiment, missing, store, workers=options.workers, progress=progress)
+    elif len(targets) > 1:
+        collect_with_boards(experiment, stages, store, targets=targets, progress=progress)
     first = next(stages, None)
     if first is None and heat is None:
         return
-    with open_session(experiment.campaign.campaign.target, progress) as session:
+    with open_session(targets[0], progress, experiment.campaign.bench_folders) as session:
         session.prepare(experiment.workload.image.to_bytes(), experiment.workload.inputs_file())
         deadline_ms = 0
         for missing in chain([first] if first else [], stages):

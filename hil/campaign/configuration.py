@@ -34,13 +34,17 @@ Count = Annotated[int, msgspec.Meta(ge=1, le=2**31 - 1)]
 
 
 class CampaignSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """``[campaign]``: its name, its seed, how much is run, and where."""
+    """``[campaign]``: its name, its seed, how much is run, and where.
+
+    ``requires`` lists capabilities that every board of the target must have in its bench file.
+    """
 
     name: str
     seed: Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)] = 0
     trials: Count = 1000
     inferences: Annotated[int, msgspec.Meta(ge=1, le=65535)] = 4
     target: str = "sim"
+    requires: tuple[str, ...] = ()
 
 
 class WorkloadSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -169,6 +173,11 @@ class CampaignFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         if self.workload.is_builtin:
             return self.inputs_path
         return self.directory / self.workload.labels if self.workload.labels else None
+
+    @property
+    def bench_folders(self) -> tuple[Path, ...]:
+        """Where the boards of the target are looked up: this desk's bench file first, then the campaign's own."""
+        return (Path.cwd(), self.directory)
 
     def changed(self, *, target: str | None = None, trials: int | None = None) -> CampaignFile:
         """Give the campaign with another target or another number of trials; None keeps what the file says."""

@@ -9,6 +9,7 @@ from typing import Self
 from firmware_bridge import codec
 from firmware_bridge.address import read_address
 from firmware_bridge.messages import Delivery, Inference, Readback, RunResult
+from hil.boards.address import targets_of
 from hil.campaign.experiment import Experiment
 from hil.campaign.task import Task
 from hil.stats import planned_half_width
@@ -23,6 +24,7 @@ GUESSED_SHARES = (0.01, 0.1, 0.5)
 class Plan:
     """Trials, bytes on the line, time that the line alone takes, and how narrow the intervals will be.
 
+    Boards of a pool share the trials; ``baud`` is that of the slowest line.
     ``half_widths`` maps a guessed share of trials with some outcome to the half width of its 95 % interval.
     """
 
@@ -42,8 +44,11 @@ class Plan:
         upload = len(workload.image.to_bytes()) + len(workload.inputs_file())
         per_trial = sum(_bytes_per_trial(task, experiment) for task in experiment.tasks) / len(experiment.tasks)
         total = experiment.trials * len(experiment.tasks)
-        baud = _baud(experiment.campaign.campaign.target)
-        line_s = None if baud is None else (upload + per_trial * total) * BITS_PER_BYTE_ON_THE_LINE / baud
+        targets = targets_of(experiment.campaign.campaign.target)
+        baud = min((found for found in map(_baud, targets) if found is not None), default=None)
+        line_s = None
+        if baud is not None:
+            line_s = (upload + per_trial * total / len(targets)) * BITS_PER_BYTE_ON_THE_LINE / baud
         return cls(
             protections=tuple(task.name for task in experiment.tasks),
             trials=experiment.trials,

@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import chain
 
 from firmware_bridge.errors import LinkError, LinkLost, PortError
 from firmware_bridge.messages import Abnormal, Run
@@ -69,15 +70,20 @@ class TaskRunner:
         self._open: dict[int, _OpenTrial] = {}
         self._suspects: list[tuple[StrikeRun, Abnormal | None]] = []
         self._lost_lines = 0
+        self._is_calibrated = False
         self.deadline_ms = CALIBRATION_DEADLINE_MS
 
     def collect(self, trials: Iterable[int]) -> None:
-        """Carry out these trials, in this order, and hand a row for each to the sink."""
-        numbers = list(trials)
-        if not numbers:
+        """Carry out these trials, in this order, and hand a row for each to the sink.
+
+        A trial is drawn when it can be sent, so that several boards may draw from the same ones.
+        """
+        numbers = iter(trials)
+        leading = next(numbers, None)
+        if leading is None:
             return
-        self._with_patience(self._calibrate)
-        strikes = (strike for number in numbers for strike in self._open_trial(number))
+        self._with_patience(self._set_up if self._is_calibrated else self._calibrate)
+        strikes = (strike for number in chain((leading,), numbers) for strike in self._open_trial(number))
         # Whatever is asked for and not answered when the line is lost is asked for again, before all others.
         unanswered: deque[StrikeRun] = deque()
         while True:
@@ -195,4 +201,5 @@ class TaskRunner:
         self.deadline_ms = CALIBRATION_DEADLINE_MS
         self._set_up()
         self.deadline_ms = calibrate(self._session, self._task, self._workload)
+        self._is_calibrated = True
         self._set_up()

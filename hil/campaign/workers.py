@@ -133,7 +133,7 @@ class Worker:
 
     def __init__(self, directory: Path, target: str) -> None:
         self._experiment = Experiment.of(load_bundle(directory))
-        self._session: Session = open_session(target, silent)
+        self._session: Session = open_session(target, silent, self._experiment.campaign.bench_folders)
         atexit.register(self._session.close)
         self._session.prepare(self._experiment.workload.image.to_bytes(), self._experiment.workload.inputs_file())
         self._deadline_ms = 0

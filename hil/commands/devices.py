@@ -28,7 +28,7 @@ def command(as_json: bool) -> None:
         described = {
             "targets": TARGETS,
             "ports": [asdict(port) for port in ports],
-            "boards": [msgspec.structs.asdict(board) for board in boards.values()],
+            "boards": [msgspec.to_builtins(board) for board in boards.values()],
         }
         click.echo(json.dumps(described))
         return
@@ -42,4 +42,6 @@ def command(as_json: bool) -> None:
         click.echo("no serial port here")
     for board in boards.values():
         place = board.url or board.serial_number or board.usb_path
-        click.echo(f"bench:{board.name:30}{place}  {board.note}".rstrip())
+        power = "its power can be cycled" if board.power else ""
+        about = [place, *board.capabilities, power, board.note]
+        click.echo(f"bench:{board.name:30}{'  '.join(fact for fact in about if fact)}")

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
+import shutil
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
 import click
 
-from firmware_bridge.errors import Interrupted, LinkError
-from hil.campaign.store import holds_rows
+from firmware_bridge.errors import FlightNodeError, Interrupted, LinkError
+from hil.campaign.bundle import BUNDLE_FOLDER
+from hil.campaign.store import HEADER_FILE, ROWS_FILE, holds_rows
 
 RUNS_FOLDER = Path("runs")
 
@@ -25,15 +27,34 @@ def new_directory(name: str) -> Path:
 
 @contextmanager
 def resumable(directory: Path) -> Iterator[None]:
-    """Have the error of a run that was stopped or lost its node say how to go on."""
+    """Have the error of a run that was stopped or lost its node say how to go on.
+
+    A run that failed before anything was measured, such as one with a mistyped port, leaves no folder behind.
+    """
     go_on = f"hil resume {directory}"
+    made = [folder for folder in (directory, directory.parent) if not folder.exists()]
     try:
         with interruptible(go_on):
             yield
-    except LinkError as error:
-        if not holds_rows(directory):
-            raise
-        raise type(error)(f"{error}; what was measured is kept: continue with `{go_on}`") from error
+    except Interrupted:
+        raise
+    except FlightNodeError as error:
+        if holds_rows(directory):
+            if not isinstance(error, LinkError):
+                raise
+            raise type(error)(f"{error}; what was measured is kept: continue with `{go_on}`") from error
+        _remove(made)
+        raise
+
+
+def _remove(made: Iterable[Path]) -> None:
+    """Remove the folders that a run made, unless others use them by now."""
+    for folder in made:
+        shutil.rmtree(folder / BUNDLE_FOLDER, ignore_errors=True)
+        for name in (HEADER_FILE, ROWS_FILE):
+            (folder / name).unlink(missing_ok=True)
+        with suppress(OSError):
+            folder.rmdir()
 
 
 @contextmanager

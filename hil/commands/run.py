@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,7 +15,12 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("campaign", type=click.Path(path_type=Path))
-@click.option("--target", help="Where: sim, memory, pty, serial:///dev/..., tcp://host:port or bench:NAME.")
+@click.option(
+    "--target",
+    "targets",
+    multiple=True,
+    help="Where: sim, memory, pty, serial:///dev/..., tcp://host:port, bench:NAME; again: boards side by side.",
+)
 @click.option("--trials", type=click.IntRange(min=1), help="Trials per protection, instead of the file's.")
 @click.option("--workers", type=click.IntRange(min=1), default=1, show_default=True, help="Processes at work.")
 @click.option("--dask", metavar="ADDRESS", help="Have the workers of a Dask cluster do it: tcp://host:8786.")
@@ -25,7 +31,7 @@ if TYPE_CHECKING:
 @click.option("--plan", "plan_only", is_flag=True, help="Say what would be run and how long it takes; run nothing.")
 def command(  # noqa: PLR0913, PLR0917 - one parameter an option
     campaign: Path,
-    target: str | None,
+    targets: tuple[str, ...],
     trials: int | None,
     workers: int,
     dask: str | None,
@@ -39,16 +45,19 @@ def command(  # noqa: PLR0913, PLR0917 - one parameter an option
 
     CAMPAIGN is a file that `hil init` writes. The table is printed, the report lies in the results directory.
     """
-    from hil.boards.bench_file import resolve_target
+    from hil.boards.address import SEPARATOR
+    from hil.boards.bench_file import plain_target, resolve_target
     from hil.campaign.collect import RunOptions
     from hil.campaign.configuration import load_campaign
 
     described = load_campaign(campaign)
-    wanted = described.changed(target=target, trials=trials)
-    url = resolve_target(wanted.campaign.target, [described.directory, Path.cwd()])
-    options = RunOptions(target=url, trials=wanted.campaign.trials, workers=workers, dask=dask, shard=_part(shard))
+    wanted = described.changed(target=SEPARATOR.join(targets) or None, trials=trials)
+    folders = wanted.bench_folders
+    urls = resolve_target(wanted.campaign.target, folders)  # a board that is not there is said before anything is made
+    target = plain_target(wanted.campaign.target, folders)
+    options = RunOptions(target=target, trials=wanted.campaign.trials, workers=workers, dask=dask, shard=_part(shard))
     if plan_only:
-        _print_plan(described, options, as_json=as_json)
+        _print_plan(described, replace(options, target=urls), as_json=as_json)
     else:
         carry_out(described, options, out, confirm=confirm, as_json=as_json)
 

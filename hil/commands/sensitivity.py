@@ -29,7 +29,7 @@ def command(  # noqa: PLR0913, PLR0917 - one parameter an option
 
     The comparison of CAMPAIGN is repeated under each fault model. If interrupted, call it again with the same --out.
     """
-    from hil.boards.bench_file import resolve_target
+    from hil.boards.bench_file import plain_target, resolve_target
     from hil.campaign.collect import RunOptions
     from hil.campaign.configuration import load_campaign
     from hil.campaign.sensitivity import run_sensitivity, variants
@@ -38,10 +38,11 @@ def command(  # noqa: PLR0913, PLR0917 - one parameter an option
     from hil.report.sensitivity import sensitivity_of
 
     described = load_campaign(campaign).changed(target=target, trials=trials)
-    url = resolve_target(described.campaign.target, [described.directory, Path.cwd()])
+    resolve_target(described.campaign.target, described.bench_folders)  # to say at once what is not there
+    target = plain_target(described.campaign.target, described.bench_folders)
     directory = out if out is not None else new_directory(f"{described.campaign.name}-sensitivity")
     again = f"hil sensitivity {campaign} --out {directory}"
-    options = RunOptions(target=url, workers=workers)
+    options = RunOptions(target=target, workers=workers)
     with interruptible(again), shown_progress() as progress:
         folders = run_sensitivity(variants(described, models), out=directory, options=options, progress=progress)
     found = sensitivity_of(folders)

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterable
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Protocol
@@ -18,6 +19,9 @@ from firmware_bridge.errors import ConfigError, LinkLost
 from firmware_bridge.playback import PlayedNode
 from firmware_bridge.transcript import read_transcript
 from firmware_bridge.transport import Transport, memory_pair, open_pty
+from hil.boards.address import LINES
+from hil.boards.bench_file import BOOT_S, board_url, find_board, ports_of_this_machine
+from hil.boards.power import PowerSwitch
 from node.serve import serve_in_thread
 from node.service import Service
 
@@ -28,7 +32,6 @@ RECOVER_S = 2.0
 EXIT_TIMEOUT_S = 5.0
 DEATH_GRACE_S = 0.5
 """From a line that breaks to a process that counts as ended, where its end is what broke the line."""
-BOARD_BOOT_S = 90.0
 LOG_TAIL_LINES = 5
 
 
@@ -44,6 +47,9 @@ class Host(Protocol):
 
     def has_died(self) -> bool | None:
         """Tell whether the node has ended by itself; None where nobody can see that from here."""
+
+    def power_cycle(self) -> bool:
+        """Switch the node off and on again; False where nothing here can do that."""
 
     def close(self) -> None:
         """End the node where this host started it."""
@@ -69,6 +75,10 @@ class MemoryHost:
 
     def has_died(self) -> bool:
         """Give False: a thread lives as long as this process."""
+        return False
+
+    def power_cycle(self) -> bool:
+        """Give False: it has no power of its own."""
         return False
 
     def close(self) -> None:
@@ -120,6 +130,10 @@ class PtyHost:
             return False
         return True
 
+    def power_cycle(self) -> bool:
+        """Give False: every connection starts the process anew."""
+        return False
+
     def _start(self, path: str) -> subprocess.Popen[bytes]:
         # What a campaign needs of the interpreters, the host has compiled for its golden outputs; a code is compiled
         # when it is configured. All others would cost a new user most of a minute.
@@ -154,12 +168,22 @@ class PtyHost:
 
 
 class Board:
-    """A node that somebody else keeps alive: it is only ever connected to."""
+    """A node that somebody else keeps alive: it is only ever connected to, and its power cycled.
 
-    boot_s = BOARD_BOOT_S
+    Parameters
+    ----------
+    url : str
+        Where it is.
+    boot_s : float
+        How long it may take to boot.
+    switch : PowerSwitch, optional
+        What takes its power away.
+    """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, boot_s: float = BOOT_S, switch: PowerSwitch | None = None) -> None:
         self.url = url
+        self.boot_s = boot_s
+        self._switch = switch
 
     def connect(self) -> Bridge:
         """Give a bridge to the node, which outlives a port that is gone for a moment."""
@@ -167,6 +191,13 @@ class Board:
 
     def has_died(self) -> None:
         """Give None: nothing of it is seen from here but its answers."""
+
+    def power_cycle(self) -> bool:
+        """Carry out the power hooks of the bench file, if there are any."""
+        if self._switch is None:
+            return False
+        self._switch.cycle()
+        return True
 
     def close(self) -> None:
         """Leave the board as it is."""
@@ -193,18 +224,31 @@ class Played:
         """Give False: a transcript does not die."""
         return False
 
+    def power_cycle(self) -> bool:
+        """Give False: it has no power of its own."""
+        return False
+
     def close(self) -> None:
         """End the node."""
         self._node.close()
 
 
-def host_of(target: str) -> Host:
+def host_of(target: str, folders: Iterable[Path] = ()) -> Host:
     """Give what keeps the node behind a target alive.
+
+    Parameters
+    ----------
+    target : str
+        A target with a link.
+    folders : iterable of Path
+        Where ``bench.toml`` is looked for.
 
     Raises
     ------
     ConfigError
         No such target, or one without a link.
+    PortError
+        The board is known, and no port of this machine is its.
     """
     scheme, _, rest = target.partition(":")
     match scheme:
@@ -214,8 +258,14 @@ def host_of(target: str) -> Host:
             return PtyHost()
         case "transcript" if rest:
             return Played(Path(rest))
-        case "serial" | "tcp" | "rfc2217" | "bench":
+        case "serial" | "tcp" | "rfc2217":
             return Board(target)
+        case "bench":
+            board = find_board(target, folders)
+            url = board_url(board, ports_of_this_machine)
+            if url.startswith(LINES):
+                return Board(url, boot_s=board.boot_s, switch=board.switch())
+            return host_of(url)
     raise ConfigError(
         f"target {target!r}: choose from sim, memory, pty, serial:///dev/..., tcp://host:port, bench:NAME"
     )

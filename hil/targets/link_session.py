@@ -18,6 +18,7 @@ from node.protection import Protection
 
 RETURN_TIMEOUT_S = 10.0
 """So long a port that vanished may take to come back."""
+WAIT_STAGE = "wait for the node"
 
 
 class LinkSession:
@@ -37,6 +38,7 @@ class LinkSession:
         self._progress = progress
         self._blobs: dict[BlobKind, bytes] = {}
         self._past_counters: dict[str, int] = {}
+        self._power_cycles = 0
         try:
             self._bridge, self._agent_id = self._connect()
         except BaseException:
@@ -94,26 +96,40 @@ class LinkSession:
         """Get the node back after silence; True where it had died, False where only the line was lost.
 
         A host that starts its node anew says itself whether the node had died. Of a board the id of its agent tells.
+        A board that stays silent for longer than it needs to boot has its power cycled, once.
         """
         self._add_counters()
         died = self._host.has_died()  # before the line is closed, since a node without a host ends by itself
         self._bridge.close()
-        started_s = time.monotonic()
-        while True:
-            try:
-                self._bridge, agent_id = self._connect()
-                break
-            except (LinkLost, PortError) as error:
-                # An open port with nobody behind it may be a board that boots; a port that is gone is a cable.
-                patience_s = RETURN_TIMEOUT_S if isinstance(error, PortError) else self._host.boot_s
-                if time.monotonic() - started_s > patience_s:
-                    raise
-                self._progress(ProgressEvent(stage="wait for the node", done=0, total=0, note=str(error)))
-                time.sleep(0.1)
+        try:
+            self._bridge, agent_id = self._wait_for_node(RETURN_TIMEOUT_S)
+        except (LinkLost, PortError) as error:
+            if not self._host.power_cycle():
+                raise
+            self._power_cycles += 1
+            self._progress(ProgressEvent(stage=WAIT_STAGE, done=0, total=0, note=f"power was cycled, since {error}"))
+            self._bridge, agent_id = self._wait_for_node(max(RETURN_TIMEOUT_S, self._host.boot_s))
         if died is None:
             died = agent_id != self._agent_id
         self._agent_id = agent_id
         return died
+
+    def _wait_for_node(self, port_s: float) -> tuple[Bridge, int]:
+        """Connect as often as it takes until the node is there again, or has had all the time it needs.
+
+        ``port_s`` is how long the port itself may be away.
+        """
+        started_s = time.monotonic()
+        while True:
+            try:
+                return self._connect()
+            except (LinkLost, PortError) as error:
+                # An open port with nobody behind it may be a board that boots; a port that is gone is a cable.
+                patience_s = port_s if isinstance(error, PortError) else self._host.boot_s
+                if time.monotonic() - started_s > patience_s:
+                    raise
+                self._progress(ProgressEvent(stage=WAIT_STAGE, done=0, total=0, note=str(error)))
+                time.sleep(0.1)
 
     def facts(self) -> dict[str, str]:
         """Say what the node says about itself."""
@@ -127,9 +143,11 @@ class LinkSession:
         }
 
     def counters(self) -> dict[str, int]:
-        """Give what the link counted, over every reconnection."""
+        """Give what the link counted, over every reconnection, and how often the power was cycled, if it was."""
         now = asdict(self._bridge.stats)
-        return {name: self._past_counters.get(name, 0) + count for name, count in now.items() if isinstance(count, int)}
+        counted = {name: count for name, count in now.items() if isinstance(count, int)}
+        total = {name: self._past_counters.get(name, 0) + count for name, count in counted.items()}
+        return total | ({"power_cycles": self._power_cycles} if self._power_cycles else {})
 
     def _add_counters(self) -> None:
         """Keep what a bridge counted that is about to be replaced."""

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from pathlib import Path
+
+from firmware_bridge.errors import ConfigError
+from hil.boards.address import OWN_NODES, targets_of
 from hil.progress import ProgressSink
 from hil.targets.session import Session
-
-OWN_NODES = ("sim", "memory", "pty")
-"""Targets whose node the session itself makes, so that there can be any number of them."""
 
 
 def can_be_multiplied(target: str) -> bool:
@@ -14,7 +16,7 @@ def can_be_multiplied(target: str) -> bool:
     return target in OWN_NODES
 
 
-def open_session(target: str, progress: ProgressSink) -> Session:
+def open_session(target: str, progress: ProgressSink, folders: Iterable[Path] = ()) -> Session:
     """Give a live session of a target.
 
     Parameters
@@ -24,14 +26,18 @@ def open_session(target: str, progress: ProgressSink) -> Session:
         ``transcript:FILE``.
     progress : callable
         Told about uploads and kernels that the node compiles.
+    folders : iterable of Path
+        Where ``bench.toml`` is looked for, after the working directory.
 
     Raises
     ------
     ConfigError
-        No such target.
+        No such target, or several.
     PortError, LinkLost
         Nobody answers there.
     """
+    if len(targets_of(target)) > 1:
+        raise ConfigError(f"{target}: these are several nodes where one is needed; name one of them")
     if target == "sim":
         from hil.targets.sim_session import SimSession
 
@@ -39,4 +45,4 @@ def open_session(target: str, progress: ProgressSink) -> Session:
     from hil.targets.hosts import host_of
     from hil.targets.link_session import LinkSession
 
-    return LinkSession(host_of(target), progress)
+    return LinkSession(host_of(target, (Path.cwd(), *folders)), progress)

@@ -15,6 +15,7 @@ from onnx import TensorProto, helper
 
 from hil.campaign.collect import RunOptions, resume_campaign, run_campaign
 from hil.campaign.store import read_rows
+from hil.cli import main
 from hil.commands.results import resumable
 from hil.progress import ProgressEvent, silent
 from hil.workloads import digits
@@ -164,3 +165,24 @@ def test_a_run_on_a_lost_port_is_resumed_elsewhere_never(tmp_path: Path) -> None
     with pytest.raises(ConfigError, match="target"):
         run_campaign(described, out=tmp_path / "run", options=RunOptions(target="sim"), progress=silent)
     resume_campaign(tmp_path / "run", progress=silent)
+
+
+def test_a_run_that_measured_nothing_leaves_no_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = write_campaign(tmp_path / "desk", trials=2)
+    for out in (tmp_path / "runs" / "one", tmp_path / "desk" / "two"):
+        assert main(["run", str(path), "--target", "serial:///dev/ttyNOPE", "--out", str(out)]) == 3
+        assert "no port /dev/ttyNOPE" in capsys.readouterr().err
+    assert [folder.name for folder in tmp_path.iterdir()] == ["desk"]
+    assert [file.name for file in (tmp_path / "desk").iterdir()] == ["campaign.toml"]
+    kept = tmp_path / "kept"
+    kept.mkdir()
+    (kept / "notes.txt").write_text("mine")
+    assert main(["run", str(path), "--target", "serial:///dev/ttyNOPE", "--out", str(kept)]) == 3
+    assert (kept / "notes.txt").exists(), "what was there before is left alone"
+
+
+def test_a_run_on_a_board_without_what_the_campaign_requires(tmp_path: Path) -> None:
+    path = write_campaign(tmp_path, trials=2)
+    path.write_text(path.read_text().replace("inferences = 4", 'inferences = 4\nrequires = ["fan"]'))
+    refused(hil("run", path, "--out", "made", cwd=tmp_path), 2, "requires = 'fan'", "capabilities")
+    assert not (tmp_path / "made").exists()

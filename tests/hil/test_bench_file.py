@@ -8,7 +8,7 @@ import pytest
 
 from firmware_bridge.errors import ConfigError, PortError
 from firmware_bridge.transport import PortInfo, list_ports
-from hil.boards.bench_file import Board, board_url, load_bench, resolve_target
+from hil.boards.bench_file import Board, board_url, check_capabilities, load_bench, plain_target, resolve_target
 
 
 def port(device: str, serial_number: str = "", usb_path: str = "") -> PortInfo:
@@ -109,3 +109,34 @@ def test_the_ports_of_this_machine_are_listed_in_order() -> None:
     devices = [found.device for found in list_ports()]
     assert devices == sorted(devices)
     assert all(device.startswith("/dev/") for device in devices)
+
+
+def test_a_board_is_looked_up_in_every_folder(tmp_path: Path) -> None:
+    first, second = tmp_path / "first", tmp_path / "second"
+    first.mkdir()
+    second.mkdir()
+    bench(first, '[[board]]\nname = "a"\nurl = "tcp://h:1"\n')
+    bench(second, '[[board]]\nname = "b"\nurl = "tcp://h:2"\n')
+    assert resolve_target("bench:a,bench:b", [first, second]) == "tcp://h:1,tcp://h:2"
+    with pytest.raises(ConfigError, match=r"first/bench\.toml and .*second/bench\.toml: no board 'c'"):
+        resolve_target("bench:c", [first, second])
+
+
+def test_a_campaign_keeps_the_name_of_a_board_and_the_url_of_what_any_machine_can_make(tmp_path: Path) -> None:
+    bench(tmp_path, '[[board]]\nname = "a"\nurl = "tcp://h:1"\n[[board]]\nname = "b"\nurl = "pty"\n')
+    assert plain_target("bench:a", [tmp_path]) == "bench:a"
+    assert plain_target("bench:b,bench:b", [tmp_path]) == "pty,pty"
+
+
+def test_required_capabilities_must_be_named_by_every_board(tmp_path: Path) -> None:
+    bench(
+        tmp_path,
+        '[[board]]\nname = "a"\nurl = "tcp://h:1"\ncapabilities = ["fan", "pl011"]\n'
+        '[[board]]\nname = "b"\nurl = "tcp://h:2"\n',
+    )
+    check_capabilities((), "sim", [tmp_path])
+    check_capabilities(("fan", "pl011"), "bench:a", [tmp_path])
+    with pytest.raises(ConfigError, match="nothing says that bench:b has it"):
+        check_capabilities(("fan",), "bench:a,bench:b", [tmp_path])
+    with pytest.raises(ConfigError, match="nothing says that sim has it"):
+        check_capabilities(("fan",), "sim", [tmp_path])

@@ -10,11 +10,13 @@ import numpy as np
 import pytest
 
 from firmware_bridge.errors import ConfigError
+from hil.boards.bench_file import find_board
 from hil.campaign.bundle import load_bundle, write_bundle
 from hil.campaign.configuration import CampaignFile, load_campaign
 from hil.campaign.predicate import load_predicate
 from hil.scaffold import CAMPAIGN_FILE, EXAMPLES
 from hil.workloads import digits
+from tests.campaigns import write_campaign
 
 
 def same(left: CampaignFile, right: CampaignFile) -> bool:
@@ -132,3 +134,18 @@ def test_a_damaged_copy_is_named(tmp_path: Path) -> None:
     (tmp_path / "run/campaign/x.npz").unlink()
     with pytest.raises(ConfigError, match="inputs: no file"):
         load_bundle(tmp_path / "run")
+
+
+def test_the_entries_of_boards_are_kept_with_the_run(tmp_path: Path) -> None:
+    path = write_campaign(tmp_path / "desk")
+    (tmp_path / "desk" / "bench.toml").write_text(
+        '[[board]]\nname = "a"\nurl = "tcp://h:1"\npower = { cycle = "true" }\n[[board]]\nname = "b"\nurl = "tcp://h:2"\n'
+    )
+    write_bundle(load_campaign(path).changed(target="bench:a"), tmp_path / "run")
+    (tmp_path / "desk").rename(tmp_path / "elsewhere")
+    kept = load_bundle(tmp_path / "run")
+    assert kept.campaign.target == "bench:a"
+    board = find_board("bench:a", kept.bench_folders)
+    assert (board.url, board.power.cycle) == ("tcp://h:1", "true")
+    with pytest.raises(ConfigError, match="no board 'b'"):
+        find_board("bench:b", kept.bench_folders)

@@ -339,7 +339,7 @@ def test_a_board_of_the_bench_file(
     (campaign.parent / "bench.toml").write_text('[[board]]\nname = "desk"\nurl = "tcp://127.0.0.1:9"\n')
     arguments = ["--target", "bench:desk", "--workers", "2", "--trials", "9", "--out", str(campaign.parent / "out")]
     assert main(["run", str(campaign), *arguments]) == 0
-    assert seen == [collect.RunOptions(target="tcp://127.0.0.1:9", trials=9, workers=2)]
+    assert seen == [collect.RunOptions(target="bench:desk", trials=9, workers=2)], "by name, for its power hooks"
     assert capsys.readouterr().err == ""
 
 
