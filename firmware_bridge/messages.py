@@ -243,7 +243,8 @@ class RunResult:
 
     ``reloads`` counts memory found not pristine at the start, ``rollbacks`` the checkpoints loaded and
     ``lost_inferences`` the work done again because of them. ``checked_words``, ``corrected_words`` and
-    ``detected_words`` add up the decode reports of the run.
+    ``detected_words`` add up the decode reports of the run. ``alarms`` counts the checks on the computation that
+    failed, ``recomputed_steps`` the operators run again because of them; ``respond_us`` is the time of the answers.
     """
 
     run_id: U32
@@ -256,12 +257,15 @@ class RunResult:
     rollbacks: U16
     lost_inferences: U16
     saves: U16
+    alarms: U16
+    recomputed_steps: U32
     elapsed_us: U32
     busy_us: U32
     protect_us: U32
     save_us: U32
     verify_us: U32
     restore_us: U32
+    respond_us: U32
     clock_mhz: F32
     throttled: U32
     plant_c: F32
@@ -312,6 +316,8 @@ class Telemetry:
     corrected_words: U32
     detected_words: U32
     reloads: U32
+    alarms: U32
+    recomputed_steps: U32
     crc_engine: Text
 
 

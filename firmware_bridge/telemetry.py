@@ -104,6 +104,8 @@ HOUSEKEEPING = PacketLayout(
         PlainField(name="corrected_words", kind="u32", meaning="codewords repaired"),
         PlainField(name="detected_words", kind="u32", meaning="codewords found wrong and not repaired"),
         PlainField(name="reloads", kind="u32", meaning="memory loaded again"),
+        PlainField(name="alarms", kind="u32", meaning="checks on the computation that failed"),
+        PlainField(name="recomputed_steps", kind="u32", meaning="operators run again because of an alarm"),
     ),
 )
 
@@ -123,5 +125,7 @@ def housekeeping_packet(telemetry: Telemetry, boot_id: int, count: int) -> bytes
         "corrected_words": telemetry.corrected_words,
         "detected_words": telemetry.detected_words,
         "reloads": telemetry.reloads,
+        "alarms": telemetry.alarms,
+        "recomputed_steps": telemetry.recomputed_steps,
     }
     return HOUSEKEEPING.packet(values, count)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from node.ecc import CODES, DecodeReport
     from node.layout import layout_of
     from node.model.image import Image
-    from node.protection import OnDetected, Protection
+    from node.protection import OnAlarm, OnDetected, Protection, Ranges
 
 _HOMES = {
     "Arena": "node.arena",
@@ -25,8 +25,10 @@ _HOMES = {
     "DecodeReport": "node.ecc",
     "layout_of": "node.layout",
     "Image": "node.model.image",
+    "OnAlarm": "node.protection",
     "OnDetected": "node.protection",
     "Protection": "node.protection",
+    "Ranges": "node.protection",
 }
 
 __all__ = [
@@ -36,8 +38,10 @@ __all__ = [
     "DecodeReport",
     "Image",
     "Layout",
+    "OnAlarm",
     "OnDetected",
     "Protection",
+    "Ranges",
     "Region",
     "layout_of",
 ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 import time
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,8 +18,11 @@ from numpy.typing import NDArray
 from firmware_bridge.errors import DataError, Refused
 from firmware_bridge.messages import Fault, FaultKind, Readback
 from node.arena import Arena
+from node.checked_inference import CheckedInference, Resume, answer_alarm
 from node.checkpoint import Checkpoint, CheckpointStore
+from node.checks import Alarm, StepChecks
 from node.ecc import CODES, DecodeReport, ProtectedRegion, Scrubber
+from node.errors import OutputWithheld
 from node.interrupts import raise_interrupt
 from node.layout import layout_of
 from node.model.engine import Engine
@@ -32,13 +35,16 @@ from node.throttle import Throttle
 class Counters:
     """What has been done since the computer was made, or told to count anew.
 
-    ``reloads`` counts the resets that found the golden copy itself damaged (see :meth:`Computer.reset`).
+    ``reloads`` counts the resets that found the golden copy itself damaged (see :meth:`Computer.reset`), ``alarms`` the
+    checks on the computation that failed, ``recomputed_steps`` the operators that were run again because of them.
     """
 
     inferences: int = 0
     corrected_words: int = 0
     detected_words: int = 0
     reloads: int = 0
+    alarms: int = 0
+    recomputed_steps: int = 0
 
 
 class Computer:
@@ -89,6 +95,7 @@ class Computer:
         self._load()
         self.guarded = self._guard()
         self.scrubber = Scrubber(self.guarded, self.protection.scrub_period)
+        self.checks = StepChecks(image, self.arena, self.guarded, self.protection)
         self._pristine = self.arena.u8.copy()
         self._digest = zlib.crc32(self._pristine.data)
         self.checkpoints = self._open_checkpoints(storage)
@@ -124,6 +131,7 @@ class Computer:
             self._load()
             for region in self.guarded:
                 region.encode()
+            self.checks.load()
             np.copyto(self._pristine, self.arena.u8)
             self._digest = zlib.crc32(self._pristine.data)
             self.counters.reloads += 1
@@ -137,12 +145,34 @@ class Computer:
         return sound
 
     def reload(self) -> None:
-        """Load every guarded region again from the golden image and encode its check data."""
+        """Load every guarded region again from the golden image, its check data, and what the checks keep."""
         for region in self.guarded:
-            placed = self.layout[region.name]
-            region.data[:] = self._pristine[placed.offset : placed.offset + placed.size_bytes]
+            self._restore_region(region.name)
             region.encode()
+        for name in self.checks.regions:
+            self._restore_region(name)
         self.assert_stuck()
+
+    def _restore_region(self, name: str) -> None:
+        placed = self.layout[name]
+        self.arena.view(name)[:] = self._pristine[placed.offset : placed.offset + placed.size_bytes]
+
+    def learn(self, samples: Iterable[Mapping[str, NDArray[np.generic]]]) -> None:
+        """Let the range checks learn their limits from clean runs on these inputs; all memory is reset."""
+        ranges = self.checks.ranges
+        if ranges is None:
+            return
+        ranges.forget()
+        for sample in samples:
+            self.reset()
+            self.write_inputs(sample)
+            for step in range(self.engine.n_steps):
+                self.engine.run_step(step)
+                ranges.observe(step)
+        self.reset()
+        ranges.load()
+        np.copyto(self._pristine, self.arena.u8)
+        self._digest = zlib.crc32(self._pristine.data)
 
     # ---- inference -------------------------------------------------------------------------------------------
 
@@ -155,10 +185,18 @@ class Computer:
             An input is missing, unknown, or has another shape or dtype than the model takes.
         PayloadCrash
             The step table in memory no longer describes a computation.
+        OutputWithheld
+            A check on the computation failed, and still failed after the protection's answer to it.
         """
-        self.write_inputs(inputs)
-        self.end_inference(self.run_steps(0, self.engine.n_steps))
-        return self.engine.read_outputs()
+        inference = CheckedInference(self, begin=lambda: self.write_inputs(inputs), answer=self._answer)
+        output = inference.execute()
+        self.end_inference(inference)
+        if output is None:
+            raise OutputWithheld(f"model {self.image.name!r}: a check failed again after {inference.alarms} alarms")
+        return self.engine.split_output(output)
+
+    def _answer(self, alarm: Alarm) -> Resume:
+        return Resume.STOP if answer_alarm(self, alarm).frame is None else Resume.STEP
 
     def run_steps(self, first: int, last: int) -> int:
         """Run operators ``first`` to ``last - 1`` and give the nanoseconds that they computed, pauses left out.
@@ -184,9 +222,12 @@ class Computer:
         self.throttle.worked(busy_ns / 1e9)
         return busy_ns
 
-    def end_inference(self, busy_ns: int) -> None:
-        """Count an inference that computed for so long, and idle as the protection's slowdown asks for."""
+    def end_inference(self, inference: CheckedInference) -> None:
+        """Count an inference, and idle as the protection's slowdown asks for."""
+        busy_ns = inference.busy_ns
         self.counters.inferences += 1
+        self.counters.alarms += inference.alarms
+        self.counters.recomputed_steps += inference.recomputed_steps
         self._inference_s = busy_ns / 1e9
         if self.protection.slowdown > 1.0:
             self.throttle.idle((self.protection.slowdown - 1.0) * busy_ns / 1e9)
@@ -244,6 +285,14 @@ class Computer:
     def scrub(self) -> DecodeReport:
         """Check and correct every guarded region once."""
         report = self.scrubber.scrub()
+        self.assert_stuck()
+        self.counters.corrected_words += report.corrected
+        self.counters.detected_words += report.detected
+        return report
+
+    def correct_step(self, step: int) -> DecodeReport:
+        """Let the code repair what one step reads of the guarded regions."""
+        report = self.checks.correct(step)
         self.assert_stuck()
         self.counters.corrected_words += report.corrected
         self.counters.detected_words += report.detected

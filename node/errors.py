@@ -11,3 +11,7 @@ class PayloadCrash(FlightNodeError):
 
 class PayloadHang(FlightNodeError):
     """The computation makes no progress and has to be stopped from outside."""
+
+
+class OutputWithheld(FlightNodeError):
+    """A check on the computation failed and could not be satisfied: no output leaves the node."""

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from firmware_bridge.errors import ConfigError
 from node.arena import Layout, Region
+from node.checks.ranges import REGION as RANGES_REGION
+from node.checks.ranges import range_bytes
 from node.ecc import CODES
 from node.model.image import Image
-from node.protection import Protection
+from node.protection import Protection, Ranges
 
 CHECKPOINT_SLOTS = 2
 
@@ -27,7 +29,13 @@ def layout_of(image: Image, protection: Protection) -> Layout:
         Region(name="activations", kind="activations", size_bytes=image.activation_bytes),
         Region(name="steps", kind="steps", size_bytes=image.steps.nbytes),
     )
-    return Layout.place((*shared, *_own_regions(shared, protection)))
+    return Layout.place((*shared, *_own_regions(shared, protection), *_limits(image, protection)))
+
+
+def _limits(image: Image, protection: Protection) -> list[Region]:
+    """Give what the checks on the computation keep in memory."""
+    size = range_bytes(image) if protection.ranges is not Ranges.OFF else 0
+    return [Region(name=RANGES_REGION, kind="check", size_bytes=size, own=True)] if size else []
 
 
 def _own_regions(shared: tuple[Region, ...], protection: Protection) -> list[Region]:

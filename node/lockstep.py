@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from itertools import groupby
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
 from firmware_bridge.errors import DataError
 from firmware_bridge.messages import FLAGS_UNKNOWN, Delivery, Fault, Inference, Readback, Run, RunResult
+from node.checked_inference import CheckedInference, Resume, answer_alarm
+from node.checks import Alarm
 from node.computer import Computer
 from node.ecc import DecodeReport
 
@@ -39,17 +41,19 @@ class LockstepRun:
         self._samples = samples
         self._run = run
         self._check_inputs()
-        self._faults = _by_inference(run, computer.engine.n_steps)
+        self._faults = _by_inference(run, computer.protection.redundancy * (computer.engine.n_steps + 1))
         self._readbacks: dict[int, Readback] = {}
         self._report = DecodeReport(0, 0, 0)
         self._stopped = False
         self._reloads = self._rollbacks = self._lost = self._saves = 0
-        self._busy_ns = self._protect_ns = self._save_ns = self._verify_ns = self._restore_ns = 0
+        self._alarms = self._recomputed_steps = 0
+        self._busy_ns = self._protect_ns = self._save_ns = self._verify_ns = self._restore_ns = self._respond_ns = 0
 
     def execute(self) -> RunResult:
         """Run every inference and give what happened."""
         if self._run.isolate and not self._computer.reset():
             self._reloads += 1
+        self._computer.checks.reset()
         started_ns = time.perf_counter_ns()
         inferences = tuple(self._inference(number) for number in range(len(self._run.inputs)))
         elapsed_ns = time.perf_counter_ns() - started_ns
@@ -66,11 +70,22 @@ class LockstepRun:
             return Inference(delivery=Delivery.WITHHELD, output=b"")
         throttle = self._computer.throttle
         started_ns, waited_ns = time.perf_counter_ns(), throttle.waited_ns
-        self._computer.write_inputs(self._sample(number))
-        busy_ns = self._compute(self._faults.get(number, ()))
-        output = self._computer.engine.output_bytes()
+        faults = self._faults.get(number, ())
+        inference = CheckedInference(
+            self._computer,
+            begin=lambda: self._computer.write_inputs(self._sample(number)),
+            answer=partial(self._answer, number),
+            moments=[(fault.step, partial(self._inject, index, fault)) for index, fault in faults],
+        )
+        output = inference.execute()
+        self._alarms += inference.alarms
+        self._recomputed_steps += inference.recomputed_steps
+        self._busy_ns += inference.busy_ns
+        self._computer.end_inference(inference)
         waited_ns = throttle.waited_ns - waited_ns
-        throttle.spent_ns(time.perf_counter_ns() - started_ns - busy_ns - waited_ns)
+        throttle.spent_ns(time.perf_counter_ns() - started_ns - inference.busy_ns - waited_ns)
+        if output is None:
+            return Inference(delivery=Delivery.WITHHELD, output=b"")
         return Inference(delivery=Delivery.DELIVERED, output=output)
 
     def _check_inputs(self) -> None:
@@ -81,20 +96,6 @@ class LockstepRun:
 
     def _sample(self, number: int) -> Mapping[str, NDArray[np.generic]]:
         return self._samples[self._run.inputs[number]]
-
-    def _compute(self, faults: Sequence[tuple[int, Fault]]) -> int:
-        """Run the operators, with each fault at its moment; give the nanoseconds that they computed."""
-        computer = self._computer
-        position = busy_ns = 0
-        for step, group in groupby(faults, key=lambda entry: entry[1].step):
-            busy_ns += computer.run_steps(position, step)
-            position = step
-            for index, fault in group:
-                self._inject(index, fault)
-        busy_ns += computer.run_steps(position, computer.engine.n_steps)
-        self._busy_ns += busy_ns
-        computer.end_inference(busy_ns)
-        return busy_ns
 
     def _inject(self, index: int, fault: Fault) -> None:
         self._readbacks[index] = self._computer.inject(fault)
@@ -148,6 +149,25 @@ class LockstepRun:
         if frame >= 0:
             self._redo(frame, number)
 
+    def _answer(self, number: int, alarm: Alarm) -> Resume:
+        """Answer an alarm during an inference, as the protection says."""
+        started_ns = time.perf_counter_ns()
+        answer = answer_alarm(self._computer, alarm)
+        spent_ns = self._spent_ns(started_ns)
+        self._report += answer.report
+        if answer.frame is None:
+            self._stopped = True
+            return Resume.STOP
+        if not answer.restored:
+            self._respond_ns += spent_ns
+            return Resume.STEP
+        self._restore_ns += spent_ns
+        self._rollbacks += 1
+        if answer.frame < 0:
+            return Resume.STEP
+        self._redo(answer.frame, number)
+        return Resume.START
+
     def _redo(self, frame: int, number: int) -> None:
         """Do the inferences since the checkpoint again; what was delivered then stays delivered."""
         for lost in range(frame, number):
@@ -159,24 +179,28 @@ class LockstepRun:
 
     def _result(self, inferences: tuple[Inference, ...], elapsed_ns: int) -> RunResult:
         throttle = self._computer.throttle
+        checks = self._computer.checks
         vitals = throttle.vitals()
         return RunResult(
             run_id=self._run.run_id,
             inferences=inferences,
             readbacks=tuple(self._readbacks[index] for index in range(len(self._run.faults))),
-            checked_words=self._report.words,
+            checked_words=self._report.words + checks.verified.words,
             corrected_words=self._report.corrected,
             detected_words=self._report.detected,
             reloads=self._reloads,
             rollbacks=self._rollbacks,
             lost_inferences=self._lost,
             saves=self._saves,
+            alarms=self._alarms + checks.clipped,
+            recomputed_steps=self._recomputed_steps,
             elapsed_us=elapsed_ns // 1000,
             busy_us=self._busy_ns // 1000,
-            protect_us=self._protect_ns // 1000,
+            protect_us=(self._protect_ns + checks.spent_ns) // 1000,
             save_us=self._save_ns // 1000,
             verify_us=self._verify_ns // 1000,
             restore_us=self._restore_ns // 1000,
+            respond_us=self._respond_ns // 1000,
             clock_mhz=throttle.clock_mhz,
             throttled=throttle.flags,
             plant_c=throttle.plant_c,
@@ -186,14 +210,14 @@ class LockstepRun:
         )
 
 
-def _by_inference(run: Run, n_steps: int) -> dict[int, list[tuple[int, Fault]]]:
+def _by_inference(run: Run, moments: int) -> dict[int, list[tuple[int, Fault]]]:
     """Sort the faults by moment, keeping their index in the request; refuse moments outside the run."""
     table: dict[int, list[tuple[int, Fault]]] = {}
     for index, fault in enumerate(run.faults):
-        if fault.inference >= len(run.inputs) or fault.step > n_steps:
+        if fault.inference >= len(run.inputs) or fault.step >= moments:
             raise DataError(
                 f"fault {index}: moment (inference {fault.inference}, step {fault.step}) lies outside a run of "
-                f"{len(run.inputs)} inferences with {n_steps} steps"
+                f"{len(run.inputs)} inferences with moments 0 to {moments - 1}"
             )
         table.setdefault(fault.inference, []).append((index, fault))
     for entries in table.values():

@@ -18,9 +18,27 @@ class OnDetected(Enum):
     ROLLBACK = "rollback"  # load the newest checkpoint that verifies and do the lost work again
 
 
+class Ranges(Enum):
+    """What the node does about an activation outside what clean runs showed, or that is no finite number."""
+
+    OFF = "off"
+    DETECT = "detect"  # raise an alarm
+    CLIP = "clip"  # set it to the nearest value that was seen, a NaN to the one nearest to zero, and go on
+
+
+class OnAlarm(Enum):
+    """What the node does when a check on the computation fails, before it computes again."""
+
+    CORRECT = "correct"  # let the code repair what the step reads, where there is one
+    RECOMPUTE = "recompute"  # nothing more
+    RELOAD = "reload"  # load the guarded regions again from the golden image
+    ROLLBACK = "rollback"  # load the newest checkpoint that verifies and do the lost work again
+    STOP = "stop"  # compute no more: withhold this output and all later ones
+
+
 @dataclass(frozen=True, kw_only=True)
 class Protection:
-    """What guards which region, how often, and what follows an error that cannot be corrected.
+    """What guards which region, how often, what checks the computation, and what follows an error.
 
     Parameters
     ----------
@@ -40,6 +58,15 @@ class Protection:
         Dead memory added to the arena: it is struck in proportion and read by nobody.
     slowdown : float
         Idle time per inference as a multiple of the computing time, plus one; 1 is not slowed.
+    ranges : Ranges
+        Whether activations are held against the smallest and largest value of clean runs of all loaded inputs.
+    redundancy : int
+        How often each inference is computed: 1 once, 2 twice with a comparison, 3 three times with a vote.
+    verify_on_use : bool
+        Check by their code, just before each step, the weights (and its row, where ``steps`` are guarded) that it
+        reads.
+    on_alarm : OnAlarm
+        What follows when one of these checks fails.
 
     Examples
     --------
@@ -55,11 +82,19 @@ class Protection:
     repair_at_once: bool = False
     padding_bytes: int = 0
     slowdown: float = 1.0
+    ranges: Ranges = Ranges.OFF
+    redundancy: int = 1
+    verify_on_use: bool = False
+    on_alarm: OnAlarm = OnAlarm.CORRECT
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "regions", tuple(self.regions))
-        if isinstance(self.on_detected, str):
-            object.__setattr__(self, "on_detected", _on_detected(self.on_detected))
+        for key, kind in _CHOICES.items():
+            object.__setattr__(self, key, _choice(kind, key, getattr(self, key)))
+        self._check_guards()
+        self._check_checks()
+
+    def _check_guards(self) -> None:
         for name in ("scrub_period", "checkpoint_period", "padding_bytes"):
             if getattr(self, name) < 0:
                 raise ConfigError(f"protection: {name} = {getattr(self, name)}: give 0 or more")
@@ -75,9 +110,39 @@ class Protection:
         if self.on_detected is OnDetected.ROLLBACK and not self.checkpoint_period:
             raise ConfigError("protection: on_detected = rollback needs a checkpoint_period of 1 or more")
 
+    def _check_checks(self) -> None:
+        if self.redundancy not in (1, 2, 3):
+            raise ConfigError(f"protection: redundancy = {self.redundancy}: give 1 (once), 2 (compare) or 3 (vote)")
+        if self.on_alarm is OnAlarm.ROLLBACK and not self.checkpoint_period:
+            raise ConfigError("protection: on_alarm = rollback needs a checkpoint_period of 1 or more")
+        if not self.verify_on_use:
+            return
+        if self.code == "none" or not self.regions:
+            raise ConfigError("protection: verify_on_use checks by a code: name a code, and regions that it guards")
+        if self.on_alarm is OnAlarm.RECOMPUTE:
+            raise ConfigError(
+                "protection: verify_on_use finds weights that are wrong already, and on_alarm = recompute reads them "
+                "again: choose correct, reload, rollback or stop"
+            )
+
+    @property
+    def time_factor(self) -> float:
+        """Time that an inference takes, as a multiple of computing it once at full speed."""
+        return self.slowdown * self.redundancy
+
+    @property
+    def checks_steps(self) -> bool:
+        """True where something has to be done between two operators."""
+        return self.verify_on_use or self.ranges is not Ranges.OFF
+
+    @property
+    def checks_computation(self) -> bool:
+        """True where something can raise an alarm."""
+        return self.checks_steps or self.redundancy > 1
+
     def to_json(self) -> str:
         """Give the protection as one line of JSON, keys sorted."""
-        values = asdict(self) | {"on_detected": self.on_detected.value}
+        values = asdict(self) | {key: getattr(self, key).value for key in _CHOICES}
         return json.dumps(values, sort_keys=True, separators=(",", ":"))
 
     @classmethod
@@ -101,9 +166,13 @@ class Protection:
             raise ConfigError(f"protection: a value of the wrong type: {error}") from None
 
 
-def _on_detected(value: str) -> OnDetected:
+_CHOICES: dict[str, type[Enum]] = {"on_detected": OnDetected, "ranges": Ranges, "on_alarm": OnAlarm}
+"""Fields that hold one of a few names, and which."""
+
+
+def _choice(kind: type[Enum], key: str, value: object) -> Enum:
     try:
-        return OnDetected(value)
+        return kind(value)
     except ValueError:
-        allowed = ", ".join(choice.value for choice in OnDetected)
-        raise ConfigError(f"protection: on_detected = {value!r}: choose from {allowed}") from None
+        allowed = ", ".join(str(choice.value) for choice in kind)
+        raise ConfigError(f"protection: {key} = {value!r}: choose from {allowed}") from None

@@ -112,6 +112,8 @@ class Service:
             # Of a lone .npy file comes an array, which is no context manager.
             raise DataError(f"inputs: not an .npz archive of plain arrays: {error}") from None
         self._samples = split_samples(image, arrays)
+        if self._computer is not None:
+            self._computer.learn(self._samples)
 
     def _configure(self, message: Configure) -> Done:
         protection = Protection.from_json(message.protection)
@@ -135,11 +137,14 @@ class Service:
             throttle=self._throttle,
         )
         self._rehearse(self._computer)
+        if self._samples:
+            self._computer.learn(self._samples)
 
     @staticmethod
     def _rehearse(computer: Computer) -> None:
         """Run once, so that whatever this model and protection need is compiled now and not within a deadline."""
         computer.engine.run()
+        computer.checks.rehearse()
         computer.scrub()
         computer.reset()
 
@@ -260,6 +265,8 @@ class Service:
             corrected_words=counters.corrected_words,
             detected_words=counters.detected_words,
             reloads=counters.reloads,
+            alarms=counters.alarms,
+            recomputed_steps=counters.recomputed_steps,
             crc_engine=crc.engine(),
         )
 

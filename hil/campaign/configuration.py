@@ -287,11 +287,11 @@ def _check_demand(rate: RateSection | None, protections: tuple[ProtectionEntry, 
     if rate is None or rate.demand_per_day is None or rate.inference_s is None:
         return
     for entry in protections:
-        work_s = rate.demand_per_day * rate.inference_s * entry.protection.slowdown
+        work_s = rate.demand_per_day * rate.inference_s * entry.protection.time_factor
         if work_s > DAY_S:
             raise ConfigError(
                 f"{where}: demand_per_day = {rate.demand_per_day:g} keeps {entry.name!r} busy for {work_s:.0f} s "
-                f"of the {DAY_S:.0f} s of a day; lower demand_per_day, inference_s or that slowdown"
+                f"of the {DAY_S:.0f} s of a day; lower demand_per_day, inference_s or that slowdown or redundancy"
             )
 
 

@@ -33,9 +33,10 @@ class Divergence:
 def find_divergence(workload: Workload, task: Task, run: Run) -> Divergence | None:
     """Compare a run with an undisturbed one, operator by operator; None where nothing ever differs.
 
-    What follows the first recovery (work done again, or stopped) is not compared.
+    What follows the first recovery (work done again, or stopped) is not compared. Where every inference is computed
+    several times, the operators of its copies count on.
     """
-    n_steps = len(workload.image.steps)
+    n_steps = task.protection.redundancy * len(workload.image.steps)
     undisturbed = Run(run_id=run.run_id, inputs=run.inputs)
     pairs = zip(_traced(workload, task, run), _traced(workload, task, undisturbed), strict=False)
     counts = [int(np.count_nonzero(struck != golden)) for struck, golden in pairs]
@@ -46,7 +47,7 @@ def find_divergence(workload: Workload, task: Task, run: Run) -> Divergence | No
     return Divergence(
         inference=inference,
         step=step,
-        step_name=workload.image.step_names[step],
+        step_name=workload.image.step_names[step % len(workload.image.steps)],
         bytes_by_step=tuple(counts[inference * n_steps : (inference + 1) * n_steps]),
     )
 
@@ -58,6 +59,7 @@ class _Recorder:
         self._memory = computer.arena.u8
         # The first tensor of a step is its result; scratch space follows.
         self._results = {spec.step: spec for spec in reversed(computer.image.activations)}
+        self._n_steps = computer.engine.n_steps
         self._run_steps = computer.engine.run_steps
         self._recover = computer.recover
         self._recovered = False
@@ -67,6 +69,8 @@ class _Recorder:
         """Run operators one by one."""
         for step in range(first, last):
             self._run_steps(step, step + 1)
+            # An operator out of turn is work done again after an alarm.
+            self._recovered = self._recovered or step != len(self.results) % self._n_steps
             if self._recovered:
                 continue
             spec = self._results[step]
@@ -81,6 +85,7 @@ class _Recorder:
 def _traced(workload: Workload, task: Task, run: Run) -> list[Bytes]:
     samples = split_samples(workload.image, dict(workload.inputs))
     with Computer(workload.image, protection=task.protection) as computer:
+        computer.learn(samples)
         recorder = _Recorder(computer)
         computer.engine.run_steps = recorder.run_steps  # type: ignore[method-assign]
         computer.recover = recorder.recover  # type: ignore[method-assign]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from enum import Enum
 from typing import Any, get_type_hints
 
 import msgspec
@@ -15,7 +16,10 @@ CONTROLS = ("null", "none", "oracle", "restore")
 COLDEST_C, HOTTEST_C = -60.0, 150.0
 
 _OWN_KEYS = {"name": str, "control": str, "temperature_c": float | None}
-_FIELD_TYPES = get_type_hints(Protection) | {"on_detected": str}  # Protection itself explains a wrong choice
+_FIELD_TYPES = {
+    key: str if isinstance(kind, type) and issubclass(kind, Enum) else kind  # Protection itself explains a wrong choice
+    for key, kind in get_type_hints(Protection).items()
+}
 
 
 class ProtectionEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -42,7 +46,8 @@ class ProtectionEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     def to_table(self) -> dict[str, Any]:
         """Give the entry as the table that :func:`read_entry` reads back equal."""
         held = self.protection
-        fields = {key: getattr(held, key) for key in _FIELD_TYPES} | {"on_detected": held.on_detected.value}
+        values = ((key, getattr(held, key)) for key in _FIELD_TYPES)
+        fields = {key: value.value if isinstance(value, Enum) else value for key, value in values}
         return {"name": self.name, "control": self.control, "temperature_c": self.temperature_c} | fields
 
 
@@ -104,7 +109,8 @@ def _check_control(name: str, control: str, protection: Protection, where: str) 
     if name in CONTROLS and name != control:
         raise ConfigError(f"{where}: this name is kept for the control {name!r}; choose another name")
     wrong = {
-        "none": protection.code != "none" and "code must be none",
+        "none": (protection.code != "none" and "code must be none")
+        or (protection.checks_computation and "the computation must not be checked"),
         "oracle": protection.code != "oracle" and "code must be oracle",
         "restore": not protection.repair_at_once and "repair_at_once must be true",
     }.get(control)
@@ -115,11 +121,13 @@ def _check_control(name: str, control: str, protection: Protection, where: str) 
 def with_controls(listed: tuple[ProtectionEntry, ...]) -> tuple[ProtectionEntry, ...]:
     """Give the listed protections and every control that was not listed: none, the listed ones, null, oracle, restore.
 
-    The added controls have the machinery of the first protection with a real code, so that each differs from it
-    in one thing only.
+    The added controls have the machinery of the first protection with a real code (without one, of the first that
+    checks the computation), so that each differs from it in one thing only.
     """
-    real = [entry.protection for entry in listed if not entry.control and entry.protection.code != "none"]
-    machinery = real[0] if real else Protection()
+    candidates = [entry.protection for entry in listed if not entry.control]
+    coded = [protection for protection in candidates if protection.code != "none"]
+    checked = [protection for protection in candidates if protection.checks_computation]
+    machinery = next(iter((*coded, *checked)), Protection())
     defaults = {
         "none": Protection(),
         "null": machinery,

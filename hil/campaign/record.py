@@ -117,6 +117,7 @@ class Timing(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     save_us: int
     verify_us: int
     restore_us: int
+    respond_us: int = 0
     clock_mhz: float
     throttled: int
     plant_c: float | None
@@ -135,7 +136,8 @@ class TrialRow(msgspec.Struct, frozen=True, kw_only=True, tag="trial", forbid_un
 
     ``wrong`` lists the inferences whose delivered output differed from golden, ``withheld`` those that the node
     refused to deliver. ``largest_error`` is the largest absolute difference of a delivered output relative to the
-    largest golden value (None when it is not finite).
+    largest golden value (None when it is not finite). ``alarms`` counts the checks on the computation that failed,
+    ``recomputed_steps`` the operators that were run again because of them.
     """
 
     protection: str
@@ -154,6 +156,8 @@ class TrialRow(msgspec.Struct, frozen=True, kw_only=True, tag="trial", forbid_un
     lost_inferences: int
     saves: int
     reloads: int
+    alarms: int = 0
+    recomputed_steps: int = 0
     detail: str
     timing: Timing | None
 

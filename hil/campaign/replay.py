@@ -33,6 +33,7 @@ class StrikeTrace:
     corrected_words: int
     detected_words: int
     rollbacks: int
+    alarms: int
     detail: str
 
     @classmethod
@@ -49,6 +50,7 @@ class StrikeTrace:
             corrected_words=0 if result is None else result.corrected_words,
             detected_words=0 if result is None else result.detected_words,
             rollbacks=0 if result is None else result.rollbacks,
+            alarms=0 if result is None else result.alarms,
             detail=verdict.detail,
         )
 
@@ -69,7 +71,7 @@ class StrikeTrace:
             yield f"  spread     bytes that differ in the result of each of its operators: {spread}"
         yield (
             f"  answer     corrected {self.corrected_words} words, found {self.detected_words} more wrong, "
-            f"recovered {self.rollbacks} times"
+            f"raised {self.alarms} alarms, recovered {self.rollbacks} times"
         )
         yield f"  delivered  wrong in inferences: {_numbers(self.wrong)}; withheld: {_numbers(self.withheld)}"
         yield f"  outcome    {self.outcome}{f' ({self.detail})' if self.detail else ''}"

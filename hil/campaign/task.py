@@ -93,11 +93,11 @@ class Task:
         """Give the task of one protection of a campaign."""
         layout = layout_of(workload.image, entry.protection)
         space = FaultSpace.of(layout, nature.regions)
-        exposure = space.exposure(entry.protection.slowdown)
+        exposure = space.exposure(entry.protection.time_factor)
         if exposure > MOST_STRIKES:
             raise ConfigError(
                 f"[[protection]] {entry.name!r}: so much larger or slower than the shared cells, it would receive "
-                f"{exposure:.0f} strikes a trial (at most {MOST_STRIKES}); lower padding_bytes or slowdown"
+                f"{exposure:.0f} strikes a trial (at most {MOST_STRIKES}); lower padding_bytes, slowdown or redundancy"
             )
         return cls(
             name=entry.name,
@@ -118,13 +118,18 @@ class Task:
     @property
     def mean_strikes(self) -> float:
         """Expected strikes in one trial: one on the shared cells, and those that this protection adds."""
-        return 0.0 if self.control == "null" else self.space.exposure(self.protection.slowdown)
+        return 0.0 if self.control == "null" else self.space.exposure(self.protection.time_factor)
 
     def strikes(self, trial: int) -> tuple[Strike, ...]:
         """Give what nature does in a trial; nothing under the control ``null``."""
         if self.control == "null":
             return ()
-        window = Window(inferences=self.nature.inferences, steps=self.nature.n_steps, slowdown=self.protection.slowdown)
+        window = Window(
+            inferences=self.nature.inferences,
+            steps=self.nature.n_steps,
+            slowdown=self.protection.slowdown,
+            copies=self.protection.redundancy,
+        )
         return sample_strikes(self.nature.key, trial, self.space, self.nature.model, window)
 
     def prepare(self, trial: int) -> tuple[StrikeRun, ...]:

@@ -52,7 +52,7 @@ def judge(workload: Workload, run: Run, result: RunResult) -> Verdict:
             critical = critical or workload.is_critical(sample, inference.output)
             golden = workload.tensors(workload.golden[sample])
             largest_error = max(largest_error, relative_error(golden, workload.tensors(inference.output)))
-    repaired = bool(result.corrected_words or result.rollbacks)
+    repaired = bool(result.corrected_words or result.rollbacks or result.alarms)
     return Verdict(
         outcome=_outcome(bool(wrong), critical, bool(withheld), repaired),
         result=result,
@@ -95,6 +95,8 @@ def trial_row(protection: str, strikes: Sequence[StrikeRun], verdicts: Sequence[
         corrected_words=0 if result is None else result.corrected_words,
         detected_words=0 if result is None else result.detected_words,
         rollbacks=0 if result is None else result.rollbacks,
+        alarms=0 if result is None else result.alarms,
+        recomputed_steps=0 if result is None else result.recomputed_steps,
         lost_inferences=0 if result is None else result.lost_inferences,
         saves=0 if result is None else result.saves,
         reloads=sum(verdict.result.reloads for verdict in verdicts if verdict.result is not None),
@@ -162,6 +164,7 @@ def _timing(result: RunResult) -> Timing:
         save_us=result.save_us,
         verify_us=result.verify_us,
         restore_us=result.restore_us,
+        respond_us=result.respond_us,
         clock_mhz=_known(result.clock_mhz) or 0.0,
         throttled=result.throttled,
         plant_c=_known(result.plant_c),

@@ -22,6 +22,7 @@ TRIAL = PacketLayout(
         PlainField(name="corrected_words", kind="u32", meaning="codewords repaired"),
         PlainField(name="detected_words", kind="u32", meaning="codewords found wrong and not repaired"),
         PlainField(name="rollbacks", kind="u16", meaning="checkpoints loaded"),
+        PlainField(name="alarms", kind="u16", meaning="checks on the computation that failed"),
         PlainField(name="elapsed", kind="u32", unit="us", meaning="node's time; 0 where the node did not answer"),
         PlainField(name="plant_temperature", kind="f32", unit="degC", meaning="of the emulated plant; NaN if unknown"),
     ),

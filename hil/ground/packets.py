@@ -40,6 +40,7 @@ def _trial(row: TrialRow, place: int) -> dict[str, float]:
         "corrected_words": row.corrected_words,
         "detected_words": row.detected_words,
         "rollbacks": row.rollbacks,
+        "alarms": row.alarms,
         "elapsed": 0 if timing is None else timing.elapsed_us,
         "plant_temperature": _or_nan(None if timing is None else timing.plant_c),
     }

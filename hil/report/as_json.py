@@ -106,7 +106,8 @@ def _task(task: TaskSummary) -> Json:
 def _costs(costs: Costs) -> Json:
     measured = asdict(costs)
     memory = measured.pop("memory") | {"overhead": costs.memory.overhead}
-    counted = {name: measured.pop(name) for name in ("saves", "rollbacks", "lost_inferences", "lost_per_rollback")}
+    names = ("saves", "rollbacks", "lost_inferences", "lost_per_rollback", "alarms", "recomputed_steps")
+    counted = {name: measured.pop(name) for name in names}
     return {"memory": memory, **counted, "reloads": measured.pop("reloads"), "measured": measured}
 
 

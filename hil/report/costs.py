@@ -46,7 +46,9 @@ class Costs:
     ``time_per_inference_us`` is taken over the trials that delivered every inference (withholding is fast and
     would flatter the protection); ``relative_time`` compares its median with that of the ``none`` control: 0.1
     is 10 % slower. ``protection_share`` is the part of the time that went into scrubbing, verifying, saving and
-    restoring. ``save_us`` and ``verify_us`` are per checkpoint, ``restore_us`` per rollback. ``untimed_trials`` ran
+    restoring, and into answers to alarms; ``respond_us`` is one such answer, ``alarms`` counts the checks on the
+    computation that failed, ``recomputed_steps`` the operators that were run again because of them. ``save_us`` and
+    ``verify_us`` are per checkpoint, ``restore_us`` per rollback. ``untimed_trials`` ran
     while the board itself throttled, by its own sensors: their times are in none of these figures.
     """
 
@@ -57,10 +59,13 @@ class Costs:
     save_us: Spread | None
     verify_us: Spread | None
     restore_us: Spread | None
+    respond_us: Spread | None
     saves: int
     rollbacks: int
     lost_inferences: int
     lost_per_rollback: float | None
+    alarms: int
+    recomputed_steps: int
     reloads: int
     timed_trials: int
     throttled_trials: int
@@ -103,6 +108,8 @@ class CostTally:
     saves: int = 0
     rollbacks: int = 0
     lost_inferences: int = 0
+    alarms: int = 0
+    recomputed_steps: int = 0
     reloads: int = 0
     timed_trials: int = 0
     throttled_trials: int = 0
@@ -112,6 +119,7 @@ class CostTally:
     _save_us: list[float] = field(default_factory=list)
     _verify_us: list[float] = field(default_factory=list)
     _restore_us: list[float] = field(default_factory=list)
+    _respond_us: list[float] = field(default_factory=list)
     _clock_mhz: list[float] = field(default_factory=list)
 
     def add(self, row: TrialRow) -> None:
@@ -119,6 +127,8 @@ class CostTally:
         self.saves += row.saves
         self.rollbacks += row.rollbacks
         self.lost_inferences += row.lost_inferences
+        self.alarms += row.alarms
+        self.recomputed_steps += row.recomputed_steps
         self.reloads += row.reloads
         timing = row.timing
         if timing is None:
@@ -133,12 +143,14 @@ class CostTally:
             self._per_inference_us.append(timing.elapsed_us / self.inferences)
         if timing.elapsed_us:
             guarding_us = timing.protect_us + timing.save_us + timing.verify_us + timing.restore_us
-            self._protection_share.append(guarding_us / timing.elapsed_us)
+            self._protection_share.append((guarding_us + timing.respond_us) / timing.elapsed_us)
         if row.saves:
             self._save_us.append(timing.save_us / row.saves)
             self._verify_us.append(timing.verify_us / row.saves)
         if row.rollbacks:
             self._restore_us.append(timing.restore_us / row.rollbacks)
+        if row.alarms and timing.respond_us:
+            self._respond_us.append(timing.respond_us / row.alarms)
 
     def time_per_inference_us(self) -> Spread | None:
         """Give the time of one inference so far."""
@@ -156,10 +168,13 @@ class CostTally:
             save_us=spread_of(self._save_us),
             verify_us=spread_of(self._verify_us),
             restore_us=spread_of(self._restore_us),
+            respond_us=spread_of(self._respond_us),
             saves=self.saves,
             rollbacks=self.rollbacks,
             lost_inferences=self.lost_inferences,
             lost_per_rollback=self.lost_inferences / self.rollbacks if self.rollbacks else None,
+            alarms=self.alarms,
+            recomputed_steps=self.recomputed_steps,
             reloads=self.reloads,
             timed_trials=self.timed_trials,
             throttled_trials=self.throttled_trials,

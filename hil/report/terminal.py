@@ -96,6 +96,7 @@ def _outcome_cells(task: TaskSummary, *, late: bool) -> list[str | Text]:
 
 def _costs(summary: Summary) -> Table:
     grid = _grid("Costs, times as medians")
+    alarmed = any(task.costs.alarms for task in summary.tasks)
     columns = (
         "memory\nadded",
         "storage",
@@ -105,6 +106,7 @@ def _costs(summary: Summary) -> Table:
         "verify",
         "restore",
         "work\nlost",
+        *(["alarms"] if alarmed else []),
     )
     for name in columns:
         grid.add_column(name, justify="right")
@@ -121,6 +123,7 @@ def _costs(summary: Summary) -> Table:
             time_text(costs.verify_us),
             time_text(costs.restore_us),
             count_text(costs.lost_inferences),
+            *([count_text(costs.alarms)] if alarmed else []),
         )
     return grid
 

@@ -17,6 +17,7 @@ from hil.strikes.streams import Stream
 
 STRIKE_KINDS = ("flip", "stuck_at_0", "stuck_at_1")
 MOST_STRIKES = 1000  # mean per stream; leaves the counter of a strike's number far from its end
+IDLE = -1  # stands for the number of a copy
 _STREAM_BITS = 16  # a strike's number is (code of its stream) << 16 | (count within that stream)
 
 
@@ -25,7 +26,8 @@ class Window:
     """The logical time of one trial in which strikes fall.
 
     A logical moment is (inference, step): just before operator ``step``, or after the last operator if ``step``
-    is the number of operators. All moments are equally likely.
+    is the number of operators. All moments are equally likely. Where each inference is computed several times, the
+    moments of its later copies follow on: copy ``c`` has the steps from ``c * (steps + 1)`` on.
 
     Parameters
     ----------
@@ -36,17 +38,22 @@ class Window:
     slowdown : float
         Time that the protected node takes, as a multiple of the time at full speed. The added time is idle: it
         lies before operator 0.
+    copies : int
+        How often each inference is computed.
     """
 
     inferences: int
     steps: int
     slowdown: float = 1.0
+    copies: int = 1
 
     def __post_init__(self) -> None:
         if not 1 <= self.inferences <= 1 << 16:
             raise ConfigError(f"window: inferences = {self.inferences}: give 1 to {1 << 16}")
-        if not 0 <= self.steps < 1 << 16:
-            raise ConfigError(f"window: steps = {self.steps}: give 0 to {(1 << 16) - 1}")
+        if self.copies < 1:
+            raise ConfigError(f"window: copies = {self.copies}: give 1 or more")
+        if not 0 <= self.steps < (1 << 16) // self.copies:
+            raise ConfigError(f"window: steps = {self.steps}: give 0 to {(1 << 16) // self.copies - 1}")
         if not 1.0 <= self.slowdown < float("inf"):
             raise ConfigError(f"window: slowdown = {self.slowdown}: give 1.0 (full speed) or more")
 
@@ -132,6 +139,8 @@ def sample_strikes(key: str, trial: int, space: FaultSpace, model: FaultModel, w
 
     - on each region that the protection adds: a Poisson number, with the region's share of bits (and upset rate)
       relative to the shared cells as its mean; two protections with the same region receive the same ones;
+    - for each further copy of the inferences: a Poisson number with the mean of the first one, on shared and own
+      cells alike, at a moment of that copy;
     - for the time by which the node is slowed: a Poisson number with mean ``slowdown - 1`` times that of full
       speed, on shared and own cells alike, at idle moments (before operator 0 of a drawn inference).
 
@@ -174,15 +183,20 @@ class _Sampler:
     window: Window
 
     def strikes(self) -> Iterator[Strike]:
-        yield self._draw(Stream(self.key, self.trial, SHARED), SHARED, 0, idle=False)
-        idle_time = self.window.slowdown - 1.0
-        yield from self._added(SHARED, idle_time, idle=True)
+        yield self._draw(Stream(self.key, self.trial, SHARED), SHARED, 0, copy=0)
+        yield from self._in_added_time(SHARED, 1.0)
         for cells in self.space.own:
             mean = self.space.own_strikes(cells)
-            yield from self._added(cells.region, mean, idle=False)
-            yield from self._added(cells.region, mean * idle_time, idle=True)
+            yield from self._added(cells.region, mean, copy=0)
+            yield from self._in_added_time(cells.region, mean)
 
-    def _added(self, space: str, mean: float, *, idle: bool) -> Iterator[Strike]:
+    def _in_added_time(self, space: str, mean: float) -> Iterator[Strike]:
+        for copy in range(1, self.window.copies):
+            yield from self._added(space, mean, copy=copy)
+        idle_time = self.window.copies * (self.window.slowdown - 1.0)
+        yield from self._added(space, mean * idle_time, copy=IDLE)
+
+    def _added(self, space: str, mean: float, *, copy: int) -> Iterator[Strike]:
         if mean <= 0.0:
             return
         if mean > MOST_STRIKES:
@@ -190,18 +204,19 @@ class _Sampler:
                 f"space {space!r} would receive {mean:.0f} strikes a trial (at most {MOST_STRIKES}): it is that much "
                 "larger, slower or softer than the shared cells; lower padding, slowdown or technology_rates"
             )
-        name = f"{space}, idle" if idle else space
+        name = space if copy == 0 else f"{space}, idle" if copy == IDLE else f"{space}, copy {copy}"
         stream = Stream(self.key, self.trial, name)
         first = _stream_code(name) << _STREAM_BITS
         for count in range(stream.poisson(mean)):
-            yield self._draw(stream, space, first + count, idle=idle)
+            yield self._draw(stream, space, first + count, copy=copy)
 
-    def _draw(self, stream: Stream, space: str, number: int, *, idle: bool) -> Strike:
+    def _draw(self, stream: Stream, space: str, number: int, *, copy: int) -> Strike:
         regions = self.space.cells_of(space)
         bits = sum(cells.bits for cells in regions)
         seed = stream.below(bits)
         inference = stream.below(self.window.inferences)
-        step = 0 if idle else stream.below(self.window.steps + 1)
+        moments = self.window.steps + 1
+        step = 0 if copy == IDLE else copy * moments + stream.below(moments)
         return Strike(
             trial=self.trial,
             number=number,

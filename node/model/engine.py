@@ -99,6 +99,16 @@ class Engine:
         """Give all model outputs, one after the other, as they lie in memory."""
         return b"".join(view.tobytes() for view in self._outputs.values())
 
+    def split_output(self, data: bytes) -> dict[str, NDArray[np.generic]]:
+        """Give what :meth:`output_bytes` gave as arrays by name."""
+        arrays: dict[str, NDArray[np.generic]] = {}
+        at = 0
+        for spec in self.image.outputs:
+            part = data[at : at + spec.size_bytes]
+            arrays[spec.name] = np.frombuffer(part, spec.dtype).reshape(spec.shape).copy()
+            at += spec.size_bytes
+        return arrays
+
     def read_outputs(self) -> dict[str, NDArray[np.generic]]:
         """Give copies of all model outputs, by name."""
         return {name: view.copy() for name, view in self._outputs.items()}

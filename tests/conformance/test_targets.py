@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from hil.campaign.experiment import Experiment
+from hil.campaign.record import TrialRow
 from hil.progress import silent
 from hil.targets.sim_session import SimSession
 from hil.targets.target import open_session
@@ -63,6 +64,34 @@ def test_struck_steps_agree_with_the_emulator(tmp_path: Path) -> None:
     outcomes = {values[4] for values in reference.values()}
     assert "CRASH" in outcomes
 
+
+@pytest.mark.parametrize("target", ["memory", "pty"])
+def test_checks_on_the_computation_agree_with_the_emulator(target: str, tmp_path: Path) -> None:
+    """What a check finds, and what is done about it, is decided by logical time: the same over a link."""
+    described = campaign(tmp_path, trials=16, fault_model="byte", protections=CHECKS, model="builtin:digits_f32")
+    experiment = Experiment.of(described)
+    names = [task.name for task in experiment.tasks if not task.control]
+    with SimSession() as session:
+        rows = rows_of(experiment, session, names=names)
+    with open_session(target, silent) as session:
+        assert essence(rows_of(experiment, session, names=names)) == essence(rows)
+    assert {row.protection for row in rows if isinstance(row, TrialRow) and row.alarms} == set(names)
+
+
+CHECKS = """
+[[protection]]
+name = "ranges"
+ranges = "detect"
+on_alarm = "reload"
+[[protection]]
+name = "vote"
+redundancy = 3
+[[protection]]
+name = "verified"
+code = "hsiao_72_64"
+scrub_period = 0
+verify_on_use = true
+"""
 
 STEPS = """
 [[protection]]

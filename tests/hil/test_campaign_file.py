@@ -112,6 +112,13 @@ def test_controls_are_added_with_the_machinery_of_the_first_code(tmp_path: Path)
     assert held["restore"].protection == replace(machinery, repair_at_once=True)
 
 
+def test_without_a_code_the_controls_have_the_machinery_of_the_first_that_checks(tmp_path: Path) -> None:
+    text = HEAD + WORKLOAD + '[[protection]]\nname = "none"\n[[protection]]\nname = "vote"\nredundancy = 3\n'
+    entries = {entry.name: entry.protection for entry in load(tmp_path, text).protections}
+    assert entries["null"].redundancy == entries["oracle"].redundancy == 3
+    assert entries["none"].redundancy == 1
+
+
 def test_listed_controls_are_not_added_again_and_stand_in_their_place(tmp_path: Path) -> None:
     listed = (
         '[[protection]]\nname = "perfect"\ncode = "oracle"\nscrub_period = 7\n'
@@ -228,6 +235,11 @@ MISTAKES = {
     "control that it is not": (HEAD + WORKLOAD + HSIAO + 'control = "oracle"\n', ["code must be oracle"]),
     "restore that does not": (HEAD + WORKLOAD + HSIAO + 'control = "restore"\n', ["repair_at_once must be true"]),
     "none with a code": (HEAD + WORKLOAD + HSIAO + 'control = "none"\n', ["code must be none"]),
+    "none with checks": (
+        HEAD + WORKLOAD + '[[protection]]\nname = "x"\ncontrol = "none"\nredundancy = 2\n',
+        ["the computation must not be checked"],
+    ),
+    "unknown ranges": (HEAD + WORKLOAD + HSIAO + 'ranges = "clamp"\n', ["ranges = 'clamp'", "off, detect, clip"]),
     "name of a control": (HEAD + WORKLOAD + '[[protection]]\nname = "null"\ncode = "tmr"\n', ["kept for the control"]),
 }
 

@@ -66,6 +66,7 @@ def withheld(right: RunResult, *numbers: int) -> RunResult:
         ({}, Outcome.MASKED),
         ({"corrected_words": 1}, Outcome.CORRECTED),
         ({"rollbacks": 1, "detected_words": 1}, Outcome.CORRECTED),
+        ({"alarms": 1, "recomputed_steps": 4}, Outcome.CORRECTED),
         ({"checked_words": 99, "saves": 3, "reloads": 1}, Outcome.MASKED),
     ],
 )

@@ -249,6 +249,20 @@ def test_other_rows_are_kept_in_order(tmp_path: Path) -> None:
     assert summary.links == (link(),)
 
 
+def test_alarms_add_up_and_their_answers_are_timed(tmp_path: Path) -> None:
+    rows = (
+        trial("c", 0, alarms=2, recomputed_steps=3, timing=timing(elapsed_us=1000, protect_us=0, respond_us=100)),
+        trial("c", 1),
+        trial("c", 2, alarms=1, recomputed_steps=8),
+    )
+    costs = _run(tmp_path, *rows, tasks=(task("c"),)).tasks[0].costs
+    assert (costs.alarms, costs.recomputed_steps) == (3, 11)
+    assert costs.respond_us is not None
+    assert (costs.respond_us.n, costs.respond_us.median) == (1, 50.0)
+    assert costs.protection_share is not None
+    assert costs.protection_share.median == pytest.approx(0.1)
+
+
 def test_reloads_add_up(tmp_path: Path) -> None:
     assert _run(tmp_path, trial("none", 0, reloads=2), trial("none", 1, reloads=1)).tasks[0].costs.reloads == 3
 

@@ -185,6 +185,24 @@ def test_idle_time_adds_shared_strikes_at_idle_moments():
     assert stats.chisquare(list(Counter(strike.inference for strike in idle).values())).pvalue > 1e-3
 
 
+def test_further_copies_add_shared_and_own_strikes_at_moments_of_their_own():
+    trials, copies = 2000, 3
+    window, space = replace(WINDOW, copies=copies), with_own(PADDING)
+    strikes = sample(trials, space, window=window)
+    once = sample(trials, space)
+    moments = WINDOW.steps + 1
+    assert [strike for strike in strikes if strike.step < moments] == once, "the first copy is struck as a single one"
+    for copy in range(1, copies):
+        added = [strike for strike in strikes if strike.step // moments == copy]
+        mean = space.exposure()
+        assert len(added) / trials == pytest.approx(mean, abs=4 * sqrt(mean / trials))
+        assert {strike.space for strike in added} == {SHARED, PADDING.region}
+        counts = Counter(strike.step % moments for strike in added if strike.space == SHARED)
+        assert len(counts) == moments
+        assert stats.chisquare(list(counts.values())).pvalue > 1e-3
+    assert max(strike.step for strike in strikes) < copies * moments
+
+
 def test_the_mean_over_all_streams_is_the_exposure():
     space, trials = with_own(CHECK, PADDING, CHECKPOINT), 2000
     window = replace(WINDOW, slowdown=1.4)
@@ -305,10 +323,14 @@ def test_ids_are_unique_within_a_trial_and_fit_the_wire():
         assert all(0 <= strike.number < 1 << 32 for strike in strikes)
 
 
+ADDED_TIME = ("", ", idle", ", copy 1", ", copy 2")
+
+
 def test_the_streams_of_all_known_regions_have_different_codes():
-    names = ("check.weights", "check.steps", "check.activations", "padding", "checkpoint", SHARED)
-    codes = {_stream_code(name + idle) for name in names for idle in ("", ", idle")}
-    assert len(codes) == 12
+    checks = ("check.weights", "check.steps", "check.activations", "check.abft", "check.ranges")
+    names = (*checks, "padding", "checkpoint", SHARED)
+    codes = {_stream_code(name + idle) for name in names for idle in ADDED_TIME}
+    assert len(codes) == len(names) * len(ADDED_TIME)
     assert 0 not in codes
 
 
@@ -320,6 +342,8 @@ def test_the_streams_of_all_known_regions_have_different_codes():
         ({"steps": -1}, "steps = -1"),
         ({"steps": 65_536}, "steps = 65536"),
         ({"slowdown": 0.5}, "full speed"),
+        ({"copies": 0}, "1 or more"),
+        ({"copies": 3, "steps": 30_000}, "give 0 to 21844"),
         ({"slowdown": float("inf")}, "full speed"),
         ({"slowdown": float("nan")}, "full speed"),
     ],

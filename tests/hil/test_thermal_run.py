@@ -84,7 +84,8 @@ class FakeNode:
             **dict.fromkeys(
                 ("checked_words", "corrected_words", "detected_words", "reloads", "rollbacks", "lost_inferences"), 0
             ),
-            **dict.fromkeys(("saves", "protect_us", "save_us", "verify_us", "restore_us"), 0),
+            **dict.fromkeys(("saves", "protect_us", "save_us", "verify_us", "restore_us", "respond_us"), 0),
+            **dict.fromkeys(("alarms", "recomputed_steps"), 0),
         )
 
     def telemetry(self) -> Telemetry:
@@ -102,6 +103,8 @@ class FakeNode:
             corrected_words=0,
             detected_words=0,
             reloads=0,
+            alarms=0,
+            recomputed_steps=0,
             crc_engine="none",
         )
 

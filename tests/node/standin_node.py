@@ -93,6 +93,8 @@ class StandinService:
             corrected_words=0,
             detected_words=0,
             reloads=0,
+            alarms=0,
+            recomputed_steps=0,
             crc_engine="none",
         )
 

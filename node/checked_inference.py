@@ -1,0 +1,193 @@
+"""One inference under the checks of its protection: every copy of it, operator by operator, and what follows alarms."""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import TYPE_CHECKING
+
+from node.checks import Alarm, Check
+from node.ecc import DecodeReport
+from node.protection import OnAlarm
+
+if TYPE_CHECKING:
+    from node.computer import Computer
+
+ROUNDS = 2
+"""So often all copies are computed before the output is withheld because no two of them agree."""
+
+Moment = tuple[int, Callable[[], None]]
+"""A number of an operator, counted over all copies, and what happens just before it."""
+
+
+class Resume(Enum):
+    """How work goes on after an alarm was answered."""
+
+    STEP = "step"  # the activations are as they were
+    START = "start"  # the activations were overwritten: from the inputs on
+    STOP = "stop"  # not at all
+
+
+class CheckedInference:
+    """Runs one inference.
+
+    Moments count operators over all copies: operator ``step`` of copy ``c`` is number ``c * (steps + 1) + step``, and
+    the number after its last operator follows on it. An operator that is run again has no new moment.
+
+    Parameters
+    ----------
+    computer : Computer
+        Where it runs.
+    begin : callable
+        Writes the inputs.
+    answer : callable
+        Carries out the protection's answer to an alarm.
+    moments : iterable of Moment
+        What happens meanwhile, in order.
+
+    Attributes
+    ----------
+    busy_ns : int
+        Time that operators and the checks fused with them took.
+    alarms, recomputed_steps : int
+        Checks that failed, and operators that were run again because of that.
+    """
+
+    def __init__(
+        self,
+        computer: Computer,
+        *,
+        begin: Callable[[], None],
+        answer: Callable[[Alarm], Resume],
+        moments: Iterable[Moment] = (),
+    ) -> None:
+        self._computer = computer
+        self._begin = begin
+        self._answer = answer
+        self._moments = deque(moments)
+        self._steps = computer.engine.n_steps
+        self._copies = computer.protection.redundancy
+        self.busy_ns = self.alarms = self.recomputed_steps = 0
+
+    def execute(self) -> bytes | None:
+        """Give the bytes of all outputs, or None where they are withheld."""
+        output = self._agreed_output()
+        # What strikes after the output was given up still strikes: the record must show it.
+        self._happen(self._copies * (self._steps + 1))
+        return output
+
+    def _agreed_output(self) -> bytes | None:
+        for _ in range(ROUNDS):
+            outputs: list[bytes] = []
+            for copy in range(self._copies):
+                output = self._copy(copy)
+                if output is None:
+                    return None
+                outputs.append(output)
+            output, votes = Counter(outputs).most_common(1)[0]
+            if votes == self._copies:
+                return output
+            self.alarms += 1
+            if 2 * votes > self._copies:
+                return output
+            if self._answer(Alarm(Check.REDUNDANCY, self._steps)) is Resume.STOP:
+                return None
+            self.recomputed_steps += self._copies * self._steps
+        # The round that was counted last is not computed.
+        self.recomputed_steps -= self._copies * self._steps
+        return None
+
+    def _copy(self, copy: int) -> bytes | None:
+        """Compute all operators once; one at fault is run again once, and so is the whole inference."""
+        base = copy * (self._steps + 1)
+        tried: set[int] = set()
+        begun_again = False
+        first = 0
+        self._begin()
+        while True:
+            alarm = self._run(base, first)
+            if alarm is None:
+                self._happen(base + self._steps)
+                return self._computer.engine.output_bytes()
+            self.alarms += 1
+            again = alarm.local and alarm.step not in tried
+            if not again and begun_again:
+                return None
+            resume = self._answer(alarm)
+            if resume is Resume.STOP:
+                return None
+            tried.add(alarm.step)
+            begun_again = begun_again or not again
+            first = alarm.step
+            if not again or resume is Resume.START:
+                self._begin()
+                first = 0
+            self.recomputed_steps += alarm.step - first + (not alarm.before)
+
+    def _run(self, base: int, first: int) -> Alarm | None:
+        """Run the operators from ``first`` on, up to the first alarm."""
+        computer, checks = self._computer, self._computer.checks
+        position = first
+        while position < self._steps:
+            self._happen(base + position)
+            if not computer.protection.checks_steps:
+                following = min(self._steps, self._moments[0][0] - base) if self._moments else self._steps
+                self.busy_ns += computer.run_steps(position, following)
+                position = following
+                continue
+            alarm = checks.before(position)
+            if alarm is None:
+                self.busy_ns += computer.run_steps(position, position + 1)
+                alarm = checks.after(position)
+            if alarm is not None:
+                return alarm
+            position += 1
+        return None
+
+    def _happen(self, moment: int) -> None:
+        """Let happen what is due up to a moment."""
+        while self._moments and self._moments[0][0] <= moment:
+            self._moments.popleft()[1]()
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What was done about an alarm.
+
+    Parameters
+    ----------
+    frame : int or None
+        As of :meth:`Computer.recover`: the frame from which work has to be done again (-1: none is lost), None where
+        the node computes no more.
+    restored : bool
+        True where memory was loaded again, from the golden image or from a checkpoint.
+    report : DecodeReport
+        What the code found and repaired.
+    """
+
+    frame: int | None = -1
+    restored: bool = False
+    report: DecodeReport = field(default_factory=DecodeReport)
+
+
+def answer_alarm(computer: Computer, alarm: Alarm) -> Answer:
+    """Carry out the protection's answer to an alarm."""
+    match computer.protection.on_alarm:
+        case OnAlarm.STOP:
+            return Answer(frame=None)
+        case OnAlarm.RECOMPUTE:
+            return Answer()
+        case OnAlarm.CORRECT:
+            report = computer.correct_step(alarm.step) if alarm.local else computer.scrub()
+            if not report.detected:
+                return Answer(report=report)
+            frame = computer.recover()
+            return Answer(frame=frame, restored=frame is not None, report=report)
+        case OnAlarm.RELOAD:
+            computer.reload()
+            return Answer(restored=True)
+        case OnAlarm.ROLLBACK:
+            found = computer.restore()
+            return Answer(frame=None) if found is None else Answer(frame=found.frame, restored=True)

@@ -1,0 +1,98 @@
+"""The checks of a protection between two operators."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+
+from node.arena import Arena
+from node.checks.alarm import Alarm, Check
+from node.checks.ranges import REGION, RangeCheck
+from node.checks.verify import Parameters
+from node.ecc import DecodeReport, ProtectedRegion
+from node.model.image import Image
+from node.protection import Protection, Ranges
+
+
+class StepChecks:
+    """What is done before and after each operator.
+
+    Parameters
+    ----------
+    image : Image
+        The operators.
+    arena : Arena
+        Their memory, with the regions that ``layout_of`` gives for the protection.
+    guarded : iterable of ProtectedRegion
+        What its code guards.
+    protection : Protection
+        Which checks there are.
+
+    Attributes
+    ----------
+    verified : DecodeReport
+        Sum of all verifications on use.
+    spent_ns : int
+        Time of the checks beside the operators, in nanoseconds.
+    clipped : int
+        Operators some of whose outputs were set to a limit.
+    """
+
+    def __init__(self, image: Image, arena: Arena, guarded: Iterable[ProtectedRegion], protection: Protection) -> None:
+        self._parameters = Parameters(image, guarded)
+        self._verifies = protection.verify_on_use
+        clips = protection.ranges is Ranges.CLIP
+        self.ranges = RangeCheck(image, arena, clips=clips) if protection.ranges is not Ranges.OFF else None
+        self._clips = clips
+        self._steps = len(image.steps)
+        self.reset()
+
+    def reset(self) -> None:
+        """Set the counters to zero."""
+        self.verified = DecodeReport()
+        self.spent_ns = self.clipped = 0
+
+    def load(self) -> None:
+        """Write anew what the checks keep in memory."""
+        if self.ranges is not None:
+            self.ranges.load()
+
+    def rehearse(self) -> None:
+        """Do every check once, whatever it finds."""
+        for step in range(self._steps):
+            self.before(step)
+            self.after(step)
+        self.reset()
+
+    @property
+    def regions(self) -> tuple[str, ...]:
+        """Names of the regions in which the checks keep what they know."""
+        return () if self.ranges is None else (REGION,)
+
+    def before(self, step: int) -> Alarm | None:
+        """Check what a step is about to read."""
+        if not self._verifies:
+            return None
+        started_ns = time.perf_counter_ns()
+        report = self._parameters.check(step)
+        self.spent_ns += time.perf_counter_ns() - started_ns
+        self.verified += report
+        return None if report.clean else Alarm(Check.VERIFY, step)
+
+    def after(self, step: int) -> Alarm | None:
+        """Check what a step has written."""
+        if self.ranges is None:
+            return None
+        started_ns = time.perf_counter_ns()
+        outside = self.ranges.apply(step)
+        self.spent_ns += time.perf_counter_ns() - started_ns
+        if not outside:
+            return None
+        if self._clips:
+            self.clipped += 1
+            return None
+        return Alarm(Check.RANGES, step)
+
+    def correct(self, step: int) -> DecodeReport:
+        """Repair by their code the parameters that a step reads."""
+        return self._parameters.correct(step)

@@ -1,0 +1,1 @@
+"""Compiled checks on the computation."""
