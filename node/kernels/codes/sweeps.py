@@ -17,7 +17,7 @@ from collections.abc import Callable
 from typing import Any
 
 from node.jit import cpu_features, ir
-from node.kernels.codes.blocks import BYTES, LANES, ROWS, WORDS, Row, call, make_differs, make_store, splat
+from node.kernels.codes.blocks import BYTES, LANES, ROWS, WORDS, Row, call, make_differs, make_store, settled, splat
 from node.kernels.codes.matrices import LAID_COLUMNS
 
 FIELD = 0x11D
@@ -42,6 +42,8 @@ def _diagonal(builder: Any, row: Row) -> list[Any]:
         column = builder.xor(column, word)
         left = call(builder, f"llvm.fshl.v{LANES}i64", WORDS, [word, word, splat(WORDS, i)])
         turned = builder.xor(turned, left)
+        if i % 2:
+            column, turned = settled(builder, column), settled(builder, turned)
     return [column, turned]
 
 
@@ -52,6 +54,8 @@ def _hsiao(builder: Any, row: Row) -> list[Any]:
         for r in range(8):
             if LAID_COLUMNS[i] >> r & 1:
                 sums[r] = builder.xor(sums[r], word)
+        if i % 4 == 3:
+            sums = [settled(builder, total) for total in sums]
     return sums
 
 
