@@ -46,6 +46,8 @@ def plain_sum(words: NDArray[np.uint64]) -> np.uint64:
 def protected(name: str) -> tuple[Code, NDArray[np.uint64], NDArray[np.uint8]]:
     """Give a code, random data and its check bits."""
     data = np.random.default_rng(1).integers(0, 2**64, DATA_BYTES // 8, dtype=np.uint64)
+    if CODES[name].in_place:
+        data &= np.uint64(0x3F3F3F3F3F3F3F3F)
     return CODES[name], data, CODES[name].encode(data)
 
 
@@ -232,6 +234,7 @@ CONTESTS: dict[str, OpenContest] = {
     "hsiao-correct": lambda: _held(correct_against_check("hsiao_72_64")),
     "hsiao-encode": lambda: _held(encode_against_check("hsiao_72_64")),
     "parity-check": lambda: _held(check_against_sum("parity")),
+    "in-place-check": _opener(check_against_sum("in_place_64_57")),
     "tmr-check": lambda: _held(check_against_sum("tmr", passes=3)),
     "vertical-hsiao-against-copy": lambda: _held(check_against_copy("vertical_hsiao")),
     "hsiao-39-32-check": _opener(check_against_sum("hsiao_39_32")),

@@ -94,6 +94,7 @@ class Computer:
         self.throttle = throttle or self._resources.enter_context(closing(Throttle()))
         self._load()
         self.guarded = self._guard()
+        self._covered = tuple(region for region in self.guarded if region.code.in_place)
         self.scrubber = Scrubber(self.guarded, self.protection.scrub_period)
         self.checks = StepChecks(image, self.arena, self.guarded, self.protection)
         self._pristine = self.arena.u8.copy()
@@ -137,8 +138,8 @@ class Computer:
             self.counters.reloads += 1
         for region in self.guarded:
             if not region.check_bits.size:
-                # Such a code keeps what it knows outside the arena, where neither copy nor digest reaches.
-                region.encode()
+                # Such a code may keep what it knows outside the arena, where neither copy nor digest reaches.
+                region.renew()
         if self.checkpoints is not None:
             # Trials follow one another faster than a medium syncs, and none needs the last one's baseline after a cut.
             self.checkpoints.baseline(self._guarded_bytes(), durable=False)
@@ -148,7 +149,7 @@ class Computer:
         """Load every guarded region again from the golden image, its check data, and what the checks keep."""
         for region in self.guarded:
             self._restore_region(region.name)
-            region.encode()
+            region.renew()
         for name in self.checks.regions:
             self._restore_region(name)
         self.assert_stuck()
@@ -167,7 +168,7 @@ class Computer:
             self.reset()
             self.write_inputs(sample)
             for step in range(self.engine.n_steps):
-                self.engine.run_step(step)
+                self._execute(step, step + 1)
                 ranges.observe(step)
         self.reset()
         ranges.load()
@@ -217,10 +218,19 @@ class Computer:
         if first == last:
             return 0
         started_ns = time.perf_counter_ns()
-        self.engine.run_steps(first, last)
+        self._execute(first, last)
         busy_ns = time.perf_counter_ns() - started_ns
         self.throttle.worked(busy_ns / 1e9)
         return busy_ns
+
+    def _execute(self, first: int, last: int) -> None:
+        if not self._covered:
+            self.engine.run_steps(first, last)
+            return
+        with ExitStack() as reading:
+            for region in self._covered:
+                reading.enter_context(region.opened())
+            self.engine.run_steps(first, last)
 
     def end_inference(self, inference: CheckedInference) -> None:
         """Count an inference, and idle as the protection's slowdown asks for."""
@@ -311,7 +321,7 @@ class Computer:
         for region in self.guarded:
             size = region.data.size
             region.data[:] = np.frombuffer(found.payload, np.uint8, size, start)
-            region.encode()
+            region.renew()
             start += size
         self.assert_stuck()
         return found

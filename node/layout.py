@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from firmware_bridge.errors import ConfigError
+import numpy as np
+
+from firmware_bridge.errors import ConfigError, DataError
 from node.arena import Layout, Region
 from node.checks.ranges import REGION as RANGES_REGION
 from node.checks.ranges import range_bytes
@@ -22,13 +24,16 @@ def layout_of(image: Image, protection: Protection) -> Layout:
     Raises
     ------
     ConfigError
-        The protection names a code that does not exist.
+        The protection names a code that does not exist, or one that cannot guard what the image holds.
     """
     shared = (
         Region(name="weights", kind="weights", size_bytes=len(image.weights)),
         Region(name="activations", kind="activations", size_bytes=image.activation_bytes),
         Region(name="steps", kind="steps", size_bytes=image.steps.nbytes),
     )
+    if protection.code not in CODES:
+        raise ConfigError(f"protection: unknown code {protection.code!r}: choose from {', '.join(CODES)}")
+    _require_fit(image, protection)
     return Layout.place((*shared, *_own_regions(shared, protection), *_limits(image, protection)))
 
 
@@ -38,9 +43,16 @@ def _limits(image: Image, protection: Protection) -> list[Region]:
     return [Region(name=RANGES_REGION, kind="check", size_bytes=size, own=True)] if size else []
 
 
+def _require_fit(image: Image, protection: Protection) -> None:
+    contents = {"weights": np.frombuffer(image.weights, np.uint8), "steps": image.steps.reshape(-1).view(np.uint8)}
+    for guarded in protection.regions:
+        try:
+            CODES[protection.code].require_fit(contents[guarded])
+        except DataError as error:
+            raise ConfigError(f"protection: region {guarded!r} of image {image.name!r}: {error}") from None
+
+
 def _own_regions(shared: tuple[Region, ...], protection: Protection) -> list[Region]:
-    if protection.code not in CODES:
-        raise ConfigError(f"protection: unknown code {protection.code!r}: choose from {', '.join(CODES)}")
     code = CODES[protection.code]
     sizes = {region.name: region.size_bytes for region in shared}
     own = []

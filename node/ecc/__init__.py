@@ -8,6 +8,7 @@ from node.ecc.bch import Bch
 from node.ecc.code import Code, DecodeReport
 from node.ecc.controls import Oracle, Unprotected
 from node.ecc.hsiao import Hsiao, Hsiao39
+from node.ecc.in_place import InPlace
 from node.ecc.parity import Parity
 from node.ecc.reed_solomon import ReedSolomon
 from node.ecc.region import ProtectedRegion
@@ -28,6 +29,7 @@ CODES = MappingProxyType(
             Hsiao(),
             Hsiao39(),
             VerticalHsiao(),
+            InPlace(),
             Bch(),
             ReedSolomon(),
             Tmr(),

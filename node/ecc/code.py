@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any, final
 
@@ -74,6 +75,8 @@ class Code(ABC):
         Bits of what the distance counts.
     grain_words : int
         A span begins and ends at a multiple of this many words.
+    in_place : bool
+        Encoding writes into the data, which are computed with only while they are ``opened``.
     """
 
     name: str
@@ -82,6 +85,7 @@ class Code(ABC):
     d: int
     symbol_bits: int = 1
     grain_words: int = GRAIN_WORDS
+    in_place: bool = False
 
     @property
     def overhead(self) -> float:
@@ -95,6 +99,13 @@ class Code(ABC):
     def codewords(self, data_bytes: int) -> int:
         """Give the number of codewords that a check of that much data looks at."""
         return word_count(data_bytes)
+
+    def require_fit(self, data: Bytes) -> None:  # noqa: B027 - most codes take any data
+        """Refuse data that this code cannot encode with a :class:`DataError`; nothing is written."""
+
+    def opened(self, data: Bytes) -> AbstractContextManager[None]:  # noqa: ARG002 - most leave the data as they are
+        """Give a context in which the data are those that were encoded: for most codes they always are."""
+        return nullcontext()
 
     @final
     def encode(self, data: NDArray[Any]) -> Bytes:
@@ -163,6 +174,8 @@ class Code(ABC):
             )
         if not check.flags.c_contiguous:
             raise DataError(f"{self.name}: check bits are not contiguous; give a contiguous array")
+        if np.may_share_memory(data, check):
+            raise DataError(f"{self.name}: the check bits lie in the data; give them memory of their own")
 
     def _bounds(self, data: Bytes, span: Span | None) -> Span:
         words = word_count(data.size)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 from firmware_bridge.errors import DataError
@@ -42,6 +43,15 @@ class ProtectedRegion:
     def encode(self) -> None:
         """Make the check bits anew from the data, which is taken as right."""
         self.check_bits[:] = self.code.encode(self.data)
+
+    def renew(self) -> None:
+        """Make the check bits anew after data were put back that had been encoded: those in the data came with them."""
+        if not self.code.in_place:
+            self.encode()
+
+    def opened(self) -> AbstractContextManager[None]:
+        """Give a context in which the data can be computed with."""
+        return self.code.opened(self.data)
 
     def check(self, span: Span | None = None) -> DecodeReport:
         """Count wrong codewords; change nothing."""

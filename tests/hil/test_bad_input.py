@@ -186,3 +186,10 @@ def test_a_run_on_a_board_without_what_the_campaign_requires(tmp_path: Path) -> 
     path.write_text(path.read_text().replace("inferences = 4", 'inferences = 4\nrequires = ["fan"]'))
     refused(hil("run", path, "--out", "made", cwd=tmp_path), 2, "requires = 'fan'", "capabilities")
     assert not (tmp_path / "made").exists()
+
+
+def test_a_model_whose_weights_a_code_cannot_guard_is_refused_before_anything_runs(tmp_path: Path) -> None:
+    path = write_campaign(tmp_path, protections='[[protection]]\nname = "free"\ncode = "in_place_64_57"\n')
+    done = hil("run", path, "--out", "out", cwd=tmp_path)
+    refused(done, 2, "in_place_64_57", "region 'weights' of image 'digits_int8'", "take another code")
+    assert not list(tmp_path.glob("out/*"))

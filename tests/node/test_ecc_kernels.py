@@ -72,8 +72,8 @@ def test_warm_compiles_all_that_the_codes_call_on_aligned_memory():
     script = """
 import numpy as np
 from node.ecc import CODES
-from node.kernels.codes import bch, hsiao, hsiao_39, parity, reed_solomon, vertical, vote
-modules = (bch, hsiao, hsiao_39, parity, reed_solomon, vertical, vote)
+from node.kernels.codes import bch, hsiao, hsiao_39, in_place, parity, reed_solomon, vertical, vote
+modules = (bch, hsiao, hsiao_39, in_place, parity, reed_solomon, vertical, vote)
 for module in modules:
     module.warm()
 def compiled():
@@ -81,7 +81,7 @@ def compiled():
     return [len(kernel.signatures) for kernel in kernels if hasattr(kernel, "signatures")]
 before = compiled()
 for code in CODES.values():
-    data = np.arange(4096, dtype=np.uint64)
+    data = np.arange(4096, dtype=np.uint64) << np.uint64(56)
     check = code.encode(data)
     code.check(data, check)
     code.correct(data, check)

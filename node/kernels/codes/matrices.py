@@ -42,6 +42,21 @@ LAID_COLUMNS = tuple(EXCHANGED.get(k, FIG6_COLUMNS[k]) for k in ROW_ORDER)
 PUBLISHED_39_32 = (0x2606BD25, 0xDEBA8050, 0x413D89AA, 0x31234ED1, 0xC2C1323B, 0x2DCC624C, 0x98505586)
 """Data bits of each row of the (39,32) code of the OpenTitan project (``prim_secded_39_32``)."""
 
+IN_PLACE_CHECKS = tuple(8 * byte + 6 for byte in range(7))
+"""Bits of a word that the (64,57) code takes for itself: bit 6 of the first seven bytes."""
+
+
+def _in_place_columns() -> tuple[int, ...]:
+    others = iter([column for column in range(128) if column.bit_count() % 2 and column.bit_count() > 1])
+    return tuple(1 << IN_PLACE_CHECKS.index(bit) if bit in IN_PLACE_CHECKS else next(others) for bit in range(64))
+
+
+IN_PLACE_COLUMNS = _in_place_columns()
+"""Column of the (64,57) code for each bit of a word: the seven unit columns at its check bits, and at the others, in
+rising order, the 57 columns of seven bits with three, five or seven ones. There are no more columns of odd weight, so
+that the code corrects one bit and detects two. The construction is that of H. Guan, L. Ning, Z. Lin, X. Shen,
+H. Zhou, S.-H. Lim, "In-place zero-space memory protection for CNN", NeurIPS 2019."""
+
 UNCORRECTABLE = 255
 
 
