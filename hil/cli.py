@@ -22,6 +22,7 @@ COMMANDS = (
     "confirm",
     "sensitivity",
     "measure",
+    "trade",
     "merge",
     "replay",
     "report",

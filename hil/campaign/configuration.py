@@ -85,6 +85,9 @@ class RateSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
     With ``demand_per_day`` inferences of ``inference_s`` seconds each (at full speed, unprotected) it is exposed
     while it works: its memory is loaded for that. Without, it works and is exposed all day.
+
+    ``board_crashes_per_day`` is how often the board itself crashes in a day of work, as low, best and high: from beam
+    data of processor, caches and kernel, which no strike here reaches. ``hil trade`` weighs protections against it.
     """
 
     low: float
@@ -92,6 +95,7 @@ class RateSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     high: float
     demand_per_day: float | None = None
     inference_s: float | None = None
+    board_crashes_per_day: tuple[float, float, float] | None = None
 
 
 class StopSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -272,8 +276,9 @@ def _rate(table: Any, where: str) -> RateSection | None:
     if table is None:
         return None
     rate = typed_table(table, RateSection, where)
+    _check_crashes(rate.board_crashes_per_day, where)
     for key, value in msgspec.structs.asdict(rate).items():
-        if value is not None and not (isfinite(value) and value > 0.0):
+        if isinstance(value, float) and not (isfinite(value) and value > 0.0):
             wanted = "upsets per bit and day above 0, or leave [rate] out" if key in RATE_KEYS else "a number above 0"
             raise ConfigError(f"{where}: {key} = {value}: give {wanted}")
     if not rate.low <= rate.best <= rate.high:
@@ -281,6 +286,15 @@ def _rate(table: Any, where: str) -> RateSection | None:
     if (rate.demand_per_day is None) != (rate.inference_s is None):
         raise ConfigError(f"{where}: demand_per_day and inference_s belong together; give both or neither")
     return rate
+
+
+def _check_crashes(crashes: tuple[float, float, float] | None, where: str) -> None:
+    if crashes is None:
+        return
+    if not all(isfinite(value) and value >= 0.0 for value in crashes) or sorted(crashes) != list(crashes):
+        raise ConfigError(
+            f"{where}: board_crashes_per_day = {list(crashes)}: give low, best and high in rising order, 0 or more each"
+        )
 
 
 def _check_demand(rate: RateSection | None, protections: tuple[ProtectionEntry, ...], where: str) -> None:

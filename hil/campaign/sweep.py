@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields
 from itertools import chain
 from typing import Any
 
@@ -15,7 +15,7 @@ import msgspec
 
 from hil.campaign.configuration import CampaignFile
 from hil.campaign.protections import ProtectionEntry, with_controls
-from node.protection import OnDetected, Protection
+from node.protection import OnDetected, Protection, Ranges
 
 BASE = "vertical_hsiao"
 """The code that options are stacked on one by one."""
@@ -30,9 +30,10 @@ STORED = frozenset(
         "repair_at_once",
         "padding_bytes",
         "slowdown",
+        "on_alarm",
     }
 )
-"""Fields of a Protection that say how memory is guarded; every other one acts on the computation."""
+"""Fields of a Protection that take no time in a sound inference; every other one acts on the computation."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,17 +67,23 @@ OPTIONS = (
     _code("bch_79_64"),
     _code("rs_255_223"),
     _code("tmr"),
-    _on_a_code("scrub every 4th", scrub_period=4),
+    _on_a_code("scrub every 2nd", scrub_period=2),
     _on_a_code("reload", on_detected=OnDetected.RELOAD),
     _on_a_code("checkpoint", on_detected=OnDetected.ROLLBACK, checkpoint_period=2),
+    _on_a_code("verify on use", verify_on_use=True, scrub_period=0),
+    Option(label="ranges", fields={"ranges": Ranges.CLIP}),
+    Option(label="twice", fields={"redundancy": 2}),
+    Option(label="three times", fields={"redundancy": 3}),
 )
 """Every option; the codes come first."""
 
 STACKS = (
     ("parity", "reload"),
     ("vertical_chipkill", "reload"),
-    ("vertical_chipkill", "scrub every 4th"),
+    ("vertical_chipkill", "scrub every 2nd"),
     ("tmr", "checkpoint"),
+    ("vertical_chipkill", "verify on use", "reload", "ranges"),
+    ("vertical_chipkill", "reload", "three times"),
 )
 """Stacks beside those on :data:`BASE`, by labels."""
 
@@ -94,8 +101,8 @@ def candidates(regions: Iterable[str] = ("weights",)) -> dict[str, Protection]:
     stacks = ((BASE, option.label) for option in OPTIONS if option.stacked)
     found = {}
     for labels in chain(singles, stacks, STACKS):
-        fields = {key: value for label in labels for key, value in held[label].fields.items()}
-        found[" + ".join(labels)] = Protection(regions=tuple(regions), **fields)
+        switched = {key: value for label in labels for key, value in held[label].fields.items()}
+        found[" + ".join(labels)] = Protection(regions=tuple(regions), **switched)
     return found
 
 
@@ -122,21 +129,27 @@ def computation_key(protection: Protection) -> str:
 
     Examples
     --------
-    >>> computation_key(Protection(code="tmr", checkpoint_period=3))
-    ''
+    >>> computation_key(Protection(code="tmr", redundancy=2)), computation_key(Protection(code="tmr"))
+    ('redundancy=2', '')
     """
     values = json.loads(protection.to_json())
-    usual = json.loads(Protection().to_json())
-    acting = {key: value for key, value in values.items() if key not in STORED and value != usual[key]}
-    if not acting:
-        return ""
-    return ", ".join(f"{key}={value}" for key, value in sorted((acting | {"code": protection.code}).items()))
+    return ", ".join(f"{key}={values[key]}" for key in sorted(_acting(protection)))
 
 
 def on_computation(protections: Iterable[Protection]) -> dict[str, Protection]:
     """Give what has to be timed under an inference of its own, by :func:`computation_key`, and nothing besides."""
-    found = {}
-    for protection in protections:
-        if key := computation_key(protection):
-            found[key] = replace(protection, scrub_period=0, padding_bytes=0, slowdown=1.0, repair_at_once=False)
+    return {
+        key: Protection(regions=protection.regions, scrub_period=0, **_acting(protection))
+        for protection in protections
+        if (key := computation_key(protection))
+    }
+
+
+def _acting(protection: Protection) -> dict[str, Any]:
+    """Give the fields that act on the computation and are switched on, and the code where one of them needs it."""
+    usual = Protection()
+    names = (entry.name for entry in fields(Protection) if entry.name not in STORED)
+    found = {name: getattr(protection, name) for name in names if getattr(protection, name) != getattr(usual, name)}
+    if protection.verify_on_use:
+        found["code"] = protection.code
     return found

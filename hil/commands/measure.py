@@ -49,8 +49,10 @@ def command(
     described = load_campaign(campaign or EXAMPLES / CAMPAIGN_FILE)
     url = resolve_target(target or described.campaign.target, [described.directory, Path.cwd()])
     workload = load_workload(described)
-    tried = on_computation(entry.protection for entry in swept(described).protections)
-    options = MeasureOptions(seconds_each=seconds, codes=_known(codes), protections=tried)
+    known = _known(codes)
+    everything = (entry.protection for entry in swept(described).protections)
+    tried = on_computation(each for each in everything if each.code in (*known, "none"))
+    options = MeasureOptions(seconds_each=seconds, codes=known, protections=tried)
     if not out.absolute().parent.is_dir():  # found before the measuring, not after it
         raise ConfigError(f"{out}: no such folder; choose another -o")
     with shown_progress() as progress, open_session(url, progress) as session:

@@ -39,7 +39,7 @@ def resumable(directory: Path) -> Iterator[None]:
     except Interrupted:
         raise
     except FlightNodeError as error:
-        if holds_rows(directory):
+        if any(holds_rows(folder) for folder in (directory, *directory.glob("*/"))):
             if not isinstance(error, LinkError):
                 raise
             raise type(error)(f"{error}; what was measured is kept: continue with `{go_on}`") from error

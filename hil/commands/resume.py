@@ -12,14 +12,21 @@ import click
 @click.option("--workers", type=click.IntRange(min=1), default=1, show_default=True, help="Processes at work.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of the table.")
 def command(directory: Path, workers: int, as_json: bool) -> None:
-    """Finish an interrupted run.
+    """Finish an interrupted run, or a trade.
 
     The run in DIRECTORY goes on with the target and the trials it was started with; if complete, it is reported.
     """
     from hil.campaign.collect import resume_campaign
+    from hil.campaign.trade import holds_trade, resume_trade
     from hil.commands.progress import shown_progress
     from hil.commands.results import print_results, resumable
+    from hil.commands.trade import print_trade
 
+    if holds_trade(directory):
+        with resumable(directory), shown_progress() as progress:
+            folders = resume_trade(directory, workers=workers, progress=progress)
+        print_trade(folders, as_json=as_json)
+        return
     with resumable(directory), shown_progress() as progress:
         resume_campaign(directory, workers=workers, progress=progress)
     print_results(directory, as_json=as_json)

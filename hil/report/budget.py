@@ -74,7 +74,13 @@ def budget_of(summary: Summary) -> tuple[BudgetLine, ...]:
         for name, bits in sizes.items()
     ]
     lines.sort(key=lambda line: line.source != Source.STRUCK.value)
-    beam = _without_bits("nothing", Source.BEAM)
+    crashes = summary.header.board_crashes_per_day
+    known = (
+        "nothing"
+        if crashes is None
+        else f"crashes of the board, {crashes[1]:g} ({crashes[0]:g} to {crashes[2]:g}) in a day of work"
+    )
+    beam = _without_bits(known, Source.BEAM)
     rest = (_without_bits(part, Source.UNMODELLED) for part in _UNMODELLED)
     return (*lines, beam, *rest)
 

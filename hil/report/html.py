@@ -34,9 +34,9 @@ def write_report(directory: Path) -> Path:
     """
     summary = summarise(directory)
     obj = to_json(summary)
-    _write(directory / JSON_FILE, json.dumps(obj, indent=1, ensure_ascii=False) + "\n")
+    write_file(directory / JSON_FILE, json.dumps(obj, indent=1, ensure_ascii=False) + "\n")
     page = directory / HTML_FILE
-    _write(page, render_html(summary, obj))
+    write_file(page, render_html(summary, obj))
     return page
 
 
@@ -127,7 +127,8 @@ def _embedded(obj: Json) -> Markup:
     return Markup(text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e"))  # noqa: S704 - escaped
 
 
-def _write(path: Path, text: str) -> None:
+def write_file(path: Path, text: str) -> None:
+    """Write a text beside its place and move it there; what cannot be written is a ConfigError."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         temporary.write_text(text, encoding="utf-8")

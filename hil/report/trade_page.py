@@ -1,0 +1,115 @@
+"""The page of a trade: what was struck, the verdict, benefit against time, every protection, who wins where."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from math import log10
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from hil.report import numbers
+from hil.report.budget import PORTABILITY, Source, budget_of
+from hil.report.choice import failures
+from hil.report.html import write_file
+from hil.report.rivals import Rival, outcome_per_million
+from hil.report.svg import element, line, percent, picture, text
+from hil.report.trade import Trade
+from hil.report.trade_table import GROUPS, costs_title, marks, sorted_rivals, trade_json, warnings
+
+PAGE_FILE = "trade.html"
+JSON_FILE = "trade.json"
+_HEIGHT, _BASE, _TOP = 340, 300, 16
+_LEFT, _RIGHT = 0.08, 0.96
+
+
+def write_trade(directory: Path, trade: Trade) -> Path:
+    """Write ``trade.html`` and ``trade.json`` into the directory of a trade and give the path of the page."""
+    folder = Path(__file__).parent
+    environment = Environment(
+        loader=FileSystemLoader(folder),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    budget = budget_of(trade.summary)
+    page = environment.get_template("trade.html").render(
+        trade=trade,
+        header=trade.summary.header,
+        rivals=sorted_rivals(trade),
+        budget={source: [part for part in budget if part.source == source.value] for source in Source},
+        Source=Source,
+        groups=GROUPS,
+        per_million=outcome_per_million,
+        failures=failures,
+        marks=marks,
+        warnings=warnings(trade),
+        costs_title=costs_title(trade),
+        portability=PORTABILITY,
+        chart=front_chart(trade),
+        text=numbers,
+        style=Markup((folder / "report.css").read_text()),  # noqa: S704 - our own file
+    )
+    write_file(directory / JSON_FILE, json.dumps(trade_json(trade), indent=1, ensure_ascii=False) + "\n")
+    write_file(directory / PAGE_FILE, page)
+    return directory / PAGE_FILE
+
+
+def front_chart(trade: Trade) -> Markup:
+    """Give failures (upward, in decades) against time (across); the front is filled, circles grow with memory."""
+    values = {rival.name: failures(rival, trade.central).best for rival in trade.rivals}
+    seen = [value for value in values.values() if value > 0.0]
+    if not seen:
+        return Markup("")
+    low, high = log10(min(seen)) - 0.3, log10(max(seen)) + 0.3
+    times = [log10(rival.relative_time) for rival in trade.rivals]
+    fastest, span = min(times), max(max(times) - min(times), 0.05)
+
+    def across(time: float) -> float:
+        return _LEFT + (_RIGHT - _LEFT) * (0.03 + 0.85 * (log10(time) - fastest) / span)
+
+    def up(value: float) -> float:
+        share = 0.0 if value <= 0.0 else (log10(value) - low) / (high - low)
+        return _BASE - (_BASE - _TOP) * share
+
+    parts = [line((_LEFT, _BASE), (_RIGHT, _BASE), "grid")]
+    for exponent in range(int(low) - 1, int(high) + 2):
+        if low <= exponent <= high:
+            parts += [
+                line((_LEFT, up(10.0**exponent)), (_RIGHT, up(10.0**exponent)), "grid"),
+                text(
+                    numbers.significant(10.0**exponent, 1), percent(_LEFT - 0.01), up(10.0**exponent) + 4, anchor="end"
+                ),
+            ]
+    for number in range(5):
+        time = 10.0 ** (fastest + span * number / 4)
+        parts.append(text(f"{time:.2f}×", percent(across(time)), _BASE + 20, kind="tick", anchor="middle"))
+    parts.append(text("time of an inference, none = 1", percent(_RIGHT), _BASE + 38, anchor="end"))
+    for rival in trade.rivals:
+        on_front = rival.name in trade.front
+        place = {"cx": percent(across(rival.relative_time)), "cy": up(values[rival.name])}
+        radius = 5.0 + 4.0 * min(2.0, rival.task.costs.memory.overhead)
+        kind = f"dot {'rival' if on_front else 'control'}"
+        title = element("title", {}, f"{rival.name}: {numbers.interval_text(failures(rival, trade.central))}")
+        parts.append(element("circle", {**place, "r": radius, "class": kind}, title))
+    parts += _labels([rival for rival in sorted_rivals(trade) if rival.name in trade.front], values, across, up)
+    unit = "a day" if trade.per_day else "per million strikes"
+    return picture(f"Failures {unit} against time of an inference", _HEIGHT, parts)
+
+
+def _labels(
+    front: list[Rival], values: dict[str, float], across: Callable[[float], float], up: Callable[[float], float]
+) -> list[Markup]:
+    """Name what lies on the front, each a line below the one before where they would touch."""
+    words: list[Markup] = []
+    taken: list[tuple[float, float]] = []
+    for rival in sorted(front, key=lambda rival: up(values[rival.name])):
+        x, y = across(rival.relative_time), up(values[rival.name]) + 4
+        while any(abs(x - left) < 0.25 and abs(y - line_y) < 14 for left, line_y in taken):
+            y += 14
+        taken.append((x, y))
+        words.append(text(rival.name, percent(x + 0.015), y, kind="tick"))
+    return words
