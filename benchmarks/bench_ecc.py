@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.contest import Contest, NotMeasurable, OpenContest
+from node.digest import Crc
 from node.ecc import CODES, Code
 from node.jit import kernel
 
@@ -24,6 +25,8 @@ BLOCK_BYTES = 4096
 RATE_BYTES = 223 * 4096
 PORTABLE_BYTES = 223 * 63
 """Too few codewords for a batch: these are encoded by tables."""
+
+PORTABLE_DIGEST_BYTES = 1 << 20
 
 DIRTY_CODEWORDS = 200
 REPAIR_S = 20e-6
@@ -46,8 +49,7 @@ def plain_sum(words: NDArray[np.uint64]) -> np.uint64:
 def protected(name: str) -> tuple[Code, NDArray[np.uint64], NDArray[np.uint8]]:
     """Give a code, random data and its check bits."""
     data = np.random.default_rng(1).integers(0, 2**64, DATA_BYTES // 8, dtype=np.uint64)
-    if CODES[name].in_place:
-        data &= np.uint64(0x3F3F3F3F3F3F3F3F)
+    data = CODES[name].fitted(data.view(np.uint8)).view(np.uint64)
     return CODES[name], data, CODES[name].encode(data)
 
 
@@ -149,6 +151,19 @@ def encode_against_peer(name: str, peer: Callable[[bytes], object], size: int) -
     return contest
 
 
+def digest_against_sum() -> Contest:
+    _, data, _ = protected("none")
+    digest = Crc()
+    return Contest(ours=lambda: digest(data), reference=lambda: plain_sum(data))
+
+
+def portable_digest() -> Contest:
+    """Give a contest of a digest by tables against a rate."""
+    digest = Crc()
+    data = np.random.default_rng(1).integers(0, 256, PORTABLE_DIGEST_BYTES, dtype=np.uint8)
+    return Contest(ours=lambda: digest.by_tables(data), reference=PORTABLE_DIGEST_BYTES / 2e9)
+
+
 @contextmanager
 def reedsolo_contest() -> Iterator[Contest]:
     from reedsolo import RSCodec
@@ -234,6 +249,8 @@ CONTESTS: dict[str, OpenContest] = {
     "hsiao-correct": lambda: _held(correct_against_check("hsiao_72_64")),
     "hsiao-encode": lambda: _held(encode_against_check("hsiao_72_64")),
     "parity-check": lambda: _held(check_against_sum("parity")),
+    "digest": _opener(digest_against_sum),
+    "digest-portable": _opener(portable_digest),
     "in-place-check": _opener(check_against_sum("in_place_64_57")),
     "tmr-check": lambda: _held(check_against_sum("tmr", passes=3)),
     "vertical-hsiao-against-copy": lambda: _held(check_against_copy("vertical_hsiao")),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import tempfile
 import time
-import zlib
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from node.arena import Arena
 from node.checked_inference import CheckedInference, Resume, answer_alarm
 from node.checkpoint import Checkpoint, CheckpointStore
 from node.checks import Alarm, StepChecks
+from node.digest import Crc
 from node.ecc import CODES, DecodeReport, ProtectedRegion, Scrubber
 from node.errors import OutputWithheld
 from node.interrupts import raise_interrupt
@@ -29,6 +29,9 @@ from node.model.engine import Engine
 from node.model.image import Image
 from node.protection import OnDetected, Protection
 from node.throttle import Throttle
+
+DIGEST = Crc()
+"""Tells whether memory is what it was."""
 
 
 @dataclass
@@ -98,7 +101,7 @@ class Computer:
         self.scrubber = Scrubber(self.guarded, self.protection.scrub_period)
         self.checks = StepChecks(image, self.arena, self.guarded, self.protection)
         self._pristine = self.arena.u8.copy()
-        self._digest = zlib.crc32(self._pristine.data)
+        self._digest = DIGEST(self._pristine)
         self.checkpoints = self._open_checkpoints(storage)
 
     # ---- memory ----------------------------------------------------------------------------------------------
@@ -127,14 +130,14 @@ class Computer:
         """
         self._stuck.clear()
         np.copyto(self.arena.u8, self._pristine)
-        sound = zlib.crc32(self.arena.u8.data) == self._digest
+        sound = DIGEST(self.arena.u8) == self._digest
         if not sound:
             self._load()
             for region in self.guarded:
                 region.encode()
             self.checks.load()
             np.copyto(self._pristine, self.arena.u8)
-            self._digest = zlib.crc32(self._pristine.data)
+            self._digest = DIGEST(self._pristine)
             self.counters.reloads += 1
         for region in self.guarded:
             if not region.check_bits.size:
@@ -173,7 +176,7 @@ class Computer:
         self.reset()
         ranges.load()
         np.copyto(self._pristine, self.arena.u8)
-        self._digest = zlib.crc32(self._pristine.data)
+        self._digest = DIGEST(self._pristine)
 
     # ---- inference -------------------------------------------------------------------------------------------
 

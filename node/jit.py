@@ -262,6 +262,7 @@ def cache_report() -> CacheReport:
 
 USUAL_MODULES = (
     "node.kernels.inference.dispatch",
+    "node.kernels.codes.crc",
     "node.kernels.codes.hsiao",
     "node.kernels.codes.parity",
     "node.kernels.codes.vote",

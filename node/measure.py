@@ -92,23 +92,25 @@ def _buffered(request: Measure) -> Timed:
     """Give a code's verb on a buffer of random bytes of its own; the loaded model is not touched."""
     if request.code not in CODES:
         raise DataError(f"measure: no code {request.code!r}; choose from {', '.join(CODES)}")
-    data = _random_bytes(request.size_bytes)
     code = CODES[request.code]
+    plain = code.fitted(_random_bytes(request.size_bytes))
+    data = plain.copy()
     check = code.encode(data)
     if request.quantity is Quantity.ENCODE:
-        return Timed(size_bytes=data.size, note=code.name, act=lambda: code.encode(data))
+        put_back: Action = lambda: np.copyto(data, plain)  # noqa: E731 - a code that encodes in place does so once
+        return Timed(size_bytes=request.size_bytes, note=code.name, act=lambda: code.encode(data), prepare=put_back)
     if request.quantity is Quantity.CHECK:
-        return Timed(size_bytes=data.size, note=code.name, act=lambda: code.check(data, check))
+        return Timed(size_bytes=request.size_bytes, note=code.name, act=lambda: code.check(data, check))
     act: Action = lambda: code.correct(data, check)  # noqa: E731 - the same for both that follow
     if request.quantity is Quantity.SCRUB:
-        return Timed(size_bytes=data.size, note=code.name, act=act)
+        return Timed(size_bytes=request.size_bytes, note=code.name, act=act)
     pristine, sound = data.copy(), check.copy()
 
     def strike() -> None:
         data[:], check[:] = pristine, sound  # what the code could not repair
         data[data.size // 2] ^= 1
 
-    return Timed(size_bytes=data.size, note=code.name, act=act, prepare=strike)
+    return Timed(size_bytes=request.size_bytes, note=code.name, act=act, prepare=strike)
 
 
 def _timed(request: Measure, get_computer: Callable[[], Computer], get_sample: Callable[[], Sample]) -> Timed:

@@ -62,8 +62,7 @@ def fates(name: str) -> Iterator[tuple[str, tuple[int, int, int]]]:
     """Strike a code with every pattern; give restored, detected and silent ones of each kind."""
     code = CODES[name]
     golden = np.random.default_rng(1).integers(0, 256, SIZE, dtype=np.uint8)
-    if code.in_place:
-        golden[np.arange(SIZE) % 8 < 7] &= 0x3F
+    golden = code.fitted(golden)
     whole = code.encode(golden)
     data = golden.copy()
     for kind, struck in patterns().items():

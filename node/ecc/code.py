@@ -103,6 +103,10 @@ class Code(ABC):
     def require_fit(self, data: Bytes) -> None:  # noqa: B027 - most codes take any data
         """Refuse data that this code cannot encode with a :class:`DataError`; nothing is written."""
 
+    def fitted(self, data: Bytes) -> Bytes:
+        """Give data for a trial of this code: those given, or others like them that it can take."""
+        return data
+
     def opened(self, data: Bytes) -> AbstractContextManager[None]:  # noqa: ARG002 - most leave the data as they are
         """Give a context in which the data are those that were encoded: for most codes they always are."""
         return nullcontext()

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import numpy as np
 
 from firmware_bridge.errors import DataError
-from node.ecc.code import WORD_BYTES, Bytes, Words
+from node.ecc.code import WORD_BYTES, Bytes, Words, word_count
 from node.ecc.word_code import WordCode
 from node.kernels.codes import in_place
 
@@ -47,18 +47,13 @@ class InPlace(WordCode):
         """Check bytes per data byte: none."""
         return 0.0
 
-    def check_bytes(self, data_bytes: int) -> int:
-        """Give 0; a size that is no multiple of eight bytes is a :class:`DataError`."""
-        if data_bytes % WORD_BYTES:
-            raise DataError(
-                f"{self.name}: {data_bytes} bytes are no whole number of words of {WORD_BYTES} bytes, and the last one "
-                "has no room for its check bits: fill the data up, or take another code"
-            )
+    def check_bytes(self, data_bytes: int) -> int:  # noqa: ARG002 - the answer is the same for all
+        """Give 0."""
         return 0
 
     def require_fit(self, data: Bytes) -> None:
         """Refuse data that cannot be encoded, and say where."""
-        self.check_bytes(data.size)
+        self._require_whole_words(data)
         unfit = in_place.first_unfit(data.view(np.uint64))
         if unfit >= 0:
             values = data[unfit * WORD_BYTES : (unfit + 1) * WORD_BYTES].view(np.int8)
@@ -68,6 +63,13 @@ class InPlace(WordCode):
                 "seven have to lie between -64 and 63, and data that hold check bits are not encoded again; take "
                 "another code for such data"
             )
+
+    def fitted(self, data: Bytes) -> Bytes:
+        """Give a copy filled up to whole words, with bit 6 of the first seven bytes of each set to their bit 7."""
+        words = np.zeros(word_count(data.size), np.uint64)
+        words.view(np.uint8)[: data.size] = data
+        in_place.uncover(words, np.empty_like(words))
+        return words.view(np.uint8)
 
     @contextmanager
     def opened(self, data: Bytes) -> Iterator[None]:
@@ -79,6 +81,17 @@ class InPlace(WordCode):
             yield
         finally:
             in_place.cover(words, kept)
+
+    def _require_whole_words(self, data: Bytes) -> None:
+        if data.size % WORD_BYTES:
+            raise DataError(
+                f"{self.name}: {data.size} bytes are no whole number of words of {WORD_BYTES} bytes, and the last one "
+                "has no room for its check bits: fill the data up, or take another code"
+            )
+
+    def _require_check(self, data: Bytes, check: Bytes) -> None:
+        super()._require_check(data, check)
+        self._require_whole_words(data)
 
     def _encode(self, data: Bytes, check: Bytes) -> None:
         if not data.flags.writeable:

@@ -31,12 +31,7 @@ def random_bytes(size, seed=0):
 
 def fitting(code, size, seed=0):
     """Give random data that the code can take; for the one that is particular, that many bytes or a few more."""
-    if not code.in_place:
-        return random_bytes(size, seed)
-    data = random_bytes(-(-size // 8) * 8, seed)
-    small = np.arange(data.size) % 8 < 7
-    data[small] = (data.view(np.int8)[small] >> 1).view(np.uint8)
-    return data
+    return code.fitted(random_bytes(size, seed))
 
 
 def flip(array, bit):

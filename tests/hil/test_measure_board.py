@@ -22,7 +22,7 @@ from hil.targets.target import open_session
 from node.measure import board_text, measure
 from node.protection import Protection
 
-CODES = ("none", "hsiao_72_64", "tmr")
+CODES = ("none", "hsiao_72_64", "in_place_64_57", "tmr")
 OPTIONS = MeasureOptions(seconds_each=0.0, codes=CODES, large_bytes=65_536, protections={"again": Protection()})
 
 
