@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -29,6 +30,8 @@ class OwnModel:
         As in ``[workload]`` of a campaign file; a ``module:function`` is looked for in ``module_folder``.
     tolerance : float
         For ``critical = "tolerance"``.
+    state : mapping of str to str, optional
+        Which output feeds which input in the next inference; without it the names decide.
     module_folder : Path
         Where the module of a predicate lies.
     """
@@ -38,6 +41,7 @@ class OwnModel:
     labels: Path | None = None
     critical: str = "top1"
     tolerance: float = 0.0
+    state: Mapping[str, str] | None = None
     module_folder: Path = Path()
 
 
@@ -81,31 +85,38 @@ def write_for_model(directory: Path, own: OwnModel) -> tuple[Path, ...]:
         "workload": _workload(own, {name: str(path.absolute()) for name, path in copies.items()}),
         "protection": [{"name": "none", "code": "none"}],
     }
-    load_workload(read_campaign(checked, own.module_folder / CAMPAIGN_FILE))
+    image = load_workload(read_campaign(checked, own.module_folder / CAMPAIGN_FILE)).image
     section = _workload(own, {name: name for name in copies})
     name = directory.absolute().name or "own"
     files = {
-        CAMPAIGN_FILE: _example_for(name, section),
+        CAMPAIGN_FILE: _example_for(name, section, has_state=bool(image.states)),
         BENCH_FILE: (EXAMPLES / BENCH_FILE).read_text(encoding="utf-8"),
     }
     return _write(directory, files, copies)
 
 
-def _workload(own: OwnModel, names: Mapping[str, str]) -> dict[str, str | float]:
+def _workload(own: OwnModel, names: Mapping[str, str]) -> dict[str, object]:
     """Give the ``[workload]`` table, with the paths that ``names`` gives to model.onnx, inputs.npz and labels.npy."""
-    table: dict[str, str | float] = {"model": names["model.onnx"], "inputs": names["inputs.npz"]}
+    table: dict[str, object] = {"model": names["model.onnx"], "inputs": names["inputs.npz"]}
     table |= {"labels": names["labels.npy"]} if own.labels else {}
     table["critical"] = own.critical
     table |= {"tolerance": own.tolerance} if own.tolerance else {}
+    table |= {"state": dict(own.state)} if own.state is not None else {}
     return table
 
 
-def _example_for(name: str, workload: dict[str, str | float]) -> str:
-    """Give the example campaign under another name and with another ``[workload]``, comments kept."""
+def _example_for(name: str, workload: dict[str, object], *, has_state: bool) -> str:
+    """Give the example campaign under another name and with another ``[workload]``, comments kept.
+
+    State, where there is some, is struck too, and guarded.
+    """
     text = (EXAMPLES / CAMPAIGN_FILE).read_text(encoding="utf-8")
     head, _, rest = text.partition("[workload]\n")
     _, strikes, tail = rest.partition("[strikes]\n")
     named = toml_text({"name": name}).strip()
+    if has_state:
+        tail = tail.replace('regions = ["weights", "activations"]', 'regions = ["weights", "activations", "state"]')
+        tail = re.sub(r'(?m)^(code = "(?!none")\w+")$', r'\1\nregions = ["weights", "state"]', tail)
     return head.replace('name = "digits"', named) + toml_text({"workload": workload}) + "\n" + strikes + tail
 
 

@@ -23,9 +23,9 @@ class Region:
     Parameters
     ----------
     name : str
-        ``weights``, ``activations``, ``steps``, ``check.weights``, ``checkpoint``, ``padding``, ...
+        ``weights``, ``activations``, ``state``, ``steps``, ``check.weights``, ``checkpoint``, ``padding``, ...
     kind : str
-        ``weights``, ``activations``, ``steps``, ``check``, ``checkpoint`` or ``padding``.
+        ``weights``, ``activations``, ``state``, ``steps``, ``check``, ``checkpoint`` or ``padding``.
     size_bytes : int
         Bytes that exist, hence can be struck.
     own : bool

@@ -187,7 +187,7 @@ def answer_alarm(computer: Computer, alarm: Alarm) -> Answer:
             return Answer(frame=frame, restored=frame is not None, report=report)
         case OnAlarm.RELOAD:
             computer.reload()
-            return Answer(restored=True)
+            return Answer(frame=computer.first_lost, restored=True)
         case OnAlarm.ROLLBACK:
             found = computer.restore()
             return Answer(frame=None) if found is None else Answer(frame=found.frame, restored=True)

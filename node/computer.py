@@ -24,10 +24,11 @@ from node.digest import Crc
 from node.ecc import CODES, DecodeReport, ProtectedRegion, Scrubber
 from node.errors import OutputWithheld
 from node.interrupts import raise_interrupt
-from node.layout import layout_of
-from node.model.engine import Engine
+from node.layout import layout_of, saved_regions
+from node.model.engine import Engine, load_image
 from node.model.image import Image
 from node.protection import OnDetected, Protection
+from node.state_guard import StateGuard
 from node.throttle import Throttle
 
 DIGEST = Crc()
@@ -93,11 +94,13 @@ class Computer:
         self._interrupt = interrupt
         self._stuck: list[Fault] = []
         self._inference_s = 0.0  # the last one's computing time
+        self._inputs: Mapping[str, NDArray[np.generic]] = {}  # the last ones written
         self._resources = ExitStack()
         self.throttle = throttle or self._resources.enter_context(closing(Throttle()))
         self._load()
         self.guarded = self._guard()
         self._covered = tuple(region for region in self.guarded if region.code.in_place)
+        self.state_guard = self._guard_state()
         self.scrubber = Scrubber(self.guarded, self.protection.scrub_period)
         self.checks = StepChecks(image, self.arena, self.guarded, self.protection)
         self._pristine = self.arena.u8.copy()
@@ -108,8 +111,7 @@ class Computer:
 
     def _load(self) -> None:
         self.arena.u8[:] = 0
-        self.arena.view("weights")[:] = np.frombuffer(self.image.weights, np.uint8)
-        self.arena.view("steps")[:] = np.ascontiguousarray(self.image.steps).view(np.uint8).reshape(-1)
+        load_image(self.arena, self.image)
 
     def _guard(self) -> tuple[ProtectedRegion, ...]:
         code = CODES[self.protection.code]
@@ -122,6 +124,10 @@ class Computer:
             guarded.append(region)
         return tuple(guarded)
 
+    def _guard_state(self) -> StateGuard | None:
+        region = next((region for region in self.guarded if region.name == "state"), None)
+        return None if region is None else StateGuard(region, self._again_to_state)
+
     def reset(self) -> bool:
         """Put all memory back to its state after loading; give False where it had to be loaded anew.
 
@@ -129,6 +135,8 @@ class Computer:
         golden copy itself has suffered: everything is then loaded from the image again, and counted.
         """
         self._stuck.clear()
+        if self.state_guard is not None:
+            self.state_guard.taken()
         np.copyto(self.arena.u8, self._pristine)
         sound = DIGEST(self.arena.u8) == self._digest
         if not sound:
@@ -145,16 +153,18 @@ class Computer:
                 region.renew()
         if self.checkpoints is not None:
             # Trials follow one another faster than a medium syncs, and none needs the last one's baseline after a cut.
-            self.checkpoints.baseline(self._guarded_bytes(), durable=False)
+            self.checkpoints.baseline(self._saved_bytes(), durable=False)
         return sound
 
     def reload(self) -> None:
-        """Load every guarded region again from the golden image, its check data, and what the checks keep."""
-        for region in self.guarded:
-            self._restore_region(region.name)
-            region.renew()
-        for name in self.checks.regions:
+        """Load every guarded region again from the golden image, its check data, and what the checks keep.
+
+        State begins anew, guarded or not.
+        """
+        for name in (*saved_regions(self.image, self.protection), *self.checks.regions):
             self._restore_region(name)
+        for region in self.guarded:
+            region.renew()
         self.assert_stuck()
 
     def _restore_region(self, name: str) -> None:
@@ -195,15 +205,42 @@ class Computer:
         inference = CheckedInference(self, begin=lambda: self.write_inputs(inputs), answer=self._answer)
         output = inference.execute()
         self.end_inference(inference)
+        if self.state_guard is not None:
+            self.count(self.state_guard.taken()[0])
         if output is None:
             raise OutputWithheld(f"model {self.image.name!r}: a check failed again after {inference.alarms} alarms")
         return self.engine.split_output(output)
 
     def _answer(self, alarm: Alarm) -> Resume:
-        return Resume.STOP if answer_alarm(self, alarm).frame is None else Resume.STEP
+        answer = answer_alarm(self, alarm)
+        # A step cannot go on from the state of another moment, and nobody here knows the inputs since then.
+        lost = answer.frame is None or (answer.restored and bool(self.image.states))
+        return Resume.STOP if lost else Resume.STEP
 
     def run_steps(self, first: int, last: int) -> int:
         """Run operators ``first`` to ``last - 1`` and give the nanoseconds that they computed, pauses left out.
+
+        Guarded state is checked before the first of them that writes it, and encoded after the last.
+        """
+        guard, writing = self.state_guard, self.image.state_step
+        if guard is None:
+            return self._run(first, last)
+        busy_ns = 0
+        if first <= writing < last:
+            busy_ns = self._run(first, writing) + guard.before_writing()
+            first = writing
+        busy_ns += self._run(first, last)
+        if first < last == self.engine.n_steps:
+            guard.after_writing()
+        return busy_ns
+
+    def _again_to_state(self) -> int:
+        """Begin the inference again, up to where it writes its state."""
+        self.write_inputs(self._inputs)
+        return self._run(0, self.image.state_step)
+
+    def _run(self, first: int, last: int) -> int:
+        """Run operators, as :meth:`run_steps` says.
 
         They go one by one where something happens between them: a cell that is stuck takes its value back from
         each of them, and a long inference at a throttled clock has its pauses there.
@@ -247,6 +284,7 @@ class Computer:
 
     def write_inputs(self, inputs: Mapping[str, NDArray[np.generic]]) -> None:
         """Copy the named input arrays into the arena."""
+        self._inputs = inputs
         for spec in self.image.inputs:
             if spec.name not in inputs:
                 raise DataError(f"input {spec.name!r} is missing: give {spec.dtype} {list(spec.shape)}")
@@ -299,21 +337,24 @@ class Computer:
         """Check and correct every guarded region once."""
         report = self.scrubber.scrub()
         self.assert_stuck()
+        self.count(report)
+        return report
+
+    def count(self, report: DecodeReport) -> None:
+        """Add what a check found to the counters."""
         self.counters.corrected_words += report.corrected
         self.counters.detected_words += report.detected
-        return report
 
     def correct_step(self, step: int) -> DecodeReport:
         """Let the code repair what one step reads of the guarded regions."""
         report = self.checks.correct(step)
         self.assert_stuck()
-        self.counters.corrected_words += report.corrected
-        self.counters.detected_words += report.detected
+        self.count(report)
         return report
 
     def checkpoint(self, frame: int = 0) -> int:
-        """Save the guarded regions as they are and give the sequence number; verify them before (see scrub)."""
-        return self._checkpoints().save(self._guarded_bytes(), frame).sequence
+        """Save the guarded regions and state as they are and give the sequence number; verify before (see scrub)."""
+        return self._checkpoints().save(self._saved_bytes(), frame).sequence
 
     def restore(self) -> Checkpoint | None:
         """Load the newest checkpoint that verifies and give it, or None where none does."""
@@ -321,11 +362,12 @@ class Computer:
         if found is None:
             return None
         start = 0
+        for name in saved_regions(self.image, self.protection):
+            view = self.arena.view(name)
+            view[:] = np.frombuffer(found.payload, np.uint8, view.size, start)
+            start += view.size
         for region in self.guarded:
-            size = region.data.size
-            region.data[:] = np.frombuffer(found.payload, np.uint8, size, start)
             region.renew()
-            start += size
         self.assert_stuck()
         return found
 
@@ -342,18 +384,23 @@ class Computer:
                 return None
             case OnDetected.RELOAD:
                 self.reload()
-                return -1
+                return self.first_lost
             case OnDetected.ROLLBACK:
                 found = self.restore()
                 return None if found is None else found.frame
 
     @property
+    def first_lost(self) -> int:
+        """The frame from which work is lost once memory is loaded again: all of it, where a model has state."""
+        return 0 if self.image.states else -1
+
+    @property
     def checkpoint_bytes(self) -> int:
         """Size of what one checkpoint saves."""
-        return sum(region.data.size for region in self.guarded)
+        return sum(self.layout[name].size_bytes for name in saved_regions(self.image, self.protection))
 
-    def _guarded_bytes(self) -> bytes:
-        return b"".join(region.data.tobytes() for region in self.guarded)
+    def _saved_bytes(self) -> bytes:
+        return b"".join(self.arena.view(name).tobytes() for name in saved_regions(self.image, self.protection))
 
     def _checkpoints(self) -> CheckpointStore:
         if self.checkpoints is None:
@@ -365,7 +412,7 @@ class Computer:
             return None
         if storage is None:
             storage = Path(self._resources.enter_context(tempfile.TemporaryDirectory(prefix="flightnode-")))
-        payload = self._guarded_bytes()
+        payload = self._saved_bytes()
         store = self._resources.enter_context(CheckpointStore(storage, len(payload)))
         store.baseline(payload)
         return store

@@ -24,17 +24,30 @@ def layout_of(image: Image, protection: Protection) -> Layout:
     Raises
     ------
     ConfigError
-        The protection names a code that does not exist, or one that cannot guard what the image holds.
+        The protection names a code that does not exist, or one that cannot guard what the image holds; it guards
+        state that the model does not have, or checks the computation in a way that does not go with state.
     """
+    if protection.code not in CODES:
+        raise ConfigError(f"protection: unknown code {protection.code!r}: choose from {', '.join(CODES)}")
+    _check_state(image, protection)
+    _require_fit(image, protection)
+    state = (Region(name="state", kind="state", size_bytes=image.state_bytes),) if image.states else ()
     shared = (
         Region(name="weights", kind="weights", size_bytes=len(image.weights)),
         Region(name="activations", kind="activations", size_bytes=image.activation_bytes),
+        *state,
         Region(name="steps", kind="steps", size_bytes=image.steps.nbytes),
     )
-    if protection.code not in CODES:
-        raise ConfigError(f"protection: unknown code {protection.code!r}: choose from {', '.join(CODES)}")
-    _require_fit(image, protection)
-    return Layout.place((*shared, *_own_regions(shared, protection), *_limits(image, protection)))
+    return Layout.place((*shared, *_own_regions(image, shared, protection), *_limits(image, protection)))
+
+
+def saved_regions(image: Image, protection: Protection) -> tuple[str, ...]:
+    """Give what a checkpoint saves, in its order: the guarded regions, and state whether it is guarded or not.
+
+    Work that is done again has to begin with the state of that moment, or its results are those of another moment.
+    """
+    state = ("state",) if image.states and "state" not in protection.regions else ()
+    return (*protection.regions, *state)
 
 
 def _limits(image: Image, protection: Protection) -> list[Region]:
@@ -43,8 +56,37 @@ def _limits(image: Image, protection: Protection) -> list[Region]:
     return [Region(name=RANGES_REGION, kind="check", size_bytes=size, own=True)] if size else []
 
 
+def _check_state(image: Image, protection: Protection) -> None:
+    named = f"model {image.name!r}"
+    if not image.states:
+        if "state" in protection.regions:
+            raise ConfigError(
+                f"protection: regions: {named} keeps no state between inferences; name weights, steps or both"
+            )
+        return
+    if "state" in protection.regions and CODES[protection.code].in_place:
+        raise ConfigError(
+            f"protection: {protection.code} lies in the bits of values that never change: it cannot guard the state "
+            f"of {named}; choose another code"
+        )
+    if protection.redundancy > 1:
+        raise ConfigError(
+            f"protection: redundancy = {protection.redundancy}: {named} keeps state, which a second computation would "
+            "find changed; guard its state by a code instead"
+        )
+    if protection.ranges is not Ranges.OFF:
+        raise ConfigError(
+            f"protection: ranges = {protection.ranges.value!r}: {named} keeps state, so clean runs of single inputs do "
+            "not show its limits; leave ranges out"
+        )
+
+
 def _require_fit(image: Image, protection: Protection) -> None:
-    contents = {"weights": np.frombuffer(image.weights, np.uint8), "steps": image.steps.reshape(-1).view(np.uint8)}
+    contents = {
+        "weights": np.frombuffer(image.weights, np.uint8),
+        "state": np.frombuffer(image.initial_state, np.uint8),
+        "steps": image.steps.reshape(-1).view(np.uint8),
+    }
     for guarded in protection.regions:
         try:
             CODES[protection.code].require_fit(contents[guarded])
@@ -52,7 +94,7 @@ def _require_fit(image: Image, protection: Protection) -> None:
             raise ConfigError(f"protection: region {guarded!r} of image {image.name!r}: {error}") from None
 
 
-def _own_regions(shared: tuple[Region, ...], protection: Protection) -> list[Region]:
+def _own_regions(image: Image, shared: tuple[Region, ...], protection: Protection) -> list[Region]:
     code = CODES[protection.code]
     sizes = {region.name: region.size_bytes for region in shared}
     own = []
@@ -63,6 +105,6 @@ def _own_regions(shared: tuple[Region, ...], protection: Protection) -> list[Reg
     if protection.padding_bytes:
         own.append(Region(name="padding", kind="padding", size_bytes=protection.padding_bytes, own=True))
     if protection.checkpoint_period:
-        stored = CHECKPOINT_SLOTS * sum(sizes[guarded] for guarded in protection.regions)
+        stored = CHECKPOINT_SLOTS * sum(sizes[name] for name in saved_regions(image, protection))
         own.append(Region(name="checkpoint", kind="checkpoint", size_bytes=stored, own=True, technology="flash"))
     return own

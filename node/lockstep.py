@@ -84,6 +84,7 @@ class LockstepRun:
         self._computer.end_inference(inference)
         waited_ns = throttle.waited_ns - waited_ns
         throttle.spent_ns(time.perf_counter_ns() - started_ns - inference.busy_ns - waited_ns)
+        output = self._with_sound_state(number, output)
         if output is None:
             return Inference(delivery=Delivery.WITHHELD, output=b"")
         return Inference(delivery=Delivery.DELIVERED, output=output)
@@ -138,7 +139,23 @@ class LockstepRun:
         self._save_ns += time.perf_counter_ns() - started_ns  # waits for the medium, whatever the clock
         self._saves += 1
 
-    def _recover(self, number: int) -> None:
+    def _with_sound_state(self, number: int, output: bytes | None) -> bytes | None:
+        """Give the output of inference ``number``, made anew where its state was found wrong; None withholds it."""
+        guard, states = self._computer.state_guard, self._computer.image.states
+        if guard is not None:
+            report, spent_ns = guard.taken()
+            self._report += report
+            self._computer.count(report)
+            self._protect_ns += spent_ns
+        if output is None and states:
+            self._stopped = True  # without this inference's state, every later one would be wrong
+        if output is None or guard is None or guard.sound:
+            return output
+        self._recover(number + 1)
+        return None if self._stopped else self._computer.engine.output_bytes()
+
+    def _recover(self, until: int) -> None:
+        """Follow the protection's answer to an error; what has to be done again is up to before ``until``."""
         started_ns = time.perf_counter_ns()
         frame = self._computer.recover()
         self._restore_ns += self._spent_ns(started_ns)
@@ -147,7 +164,7 @@ class LockstepRun:
             return
         self._rollbacks += 1
         if frame >= 0:
-            self._redo(frame, number)
+            self._redo(frame, until)
 
     def _answer(self, number: int, alarm: Alarm) -> Resume:
         """Answer an alarm during an inference, as the protection says."""
@@ -168,9 +185,9 @@ class LockstepRun:
         self._redo(answer.frame, number)
         return Resume.START
 
-    def _redo(self, frame: int, number: int) -> None:
+    def _redo(self, frame: int, until: int) -> None:
         """Do the inferences since the checkpoint again; what was delivered then stays delivered."""
-        for lost in range(frame, number):
+        for lost in range(frame, until):
             self._computer.write_inputs(self._sample(lost))
             self._busy_ns += self._computer.run_steps(0, self._computer.engine.n_steps)
             self._lost += 1

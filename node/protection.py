@@ -45,7 +45,7 @@ class Protection:
     code : str
         A name of ``node.CODES``.
     regions : tuple of str
-        Regions that the code guards: ``weights``, ``steps`` or both.
+        Regions that the code guards: ``weights``, ``steps`` and, of a model that has it, ``state``.
     scrub_period : int
         Inferences between two scrubs (before inference 0, ``scrub_period``, ...); 0 never scrubs.
     on_detected : OnDetected
@@ -98,9 +98,9 @@ class Protection:
         for name in ("scrub_period", "checkpoint_period", "padding_bytes"):
             if getattr(self, name) < 0:
                 raise ConfigError(f"protection: {name} = {getattr(self, name)}: give 0 or more")
-        unknown = set(self.regions) - {"weights", "steps"}
+        unknown = set(self.regions) - {"weights", "steps", "state"}
         if unknown:
-            raise ConfigError(f"protection: cannot guard {sorted(unknown)}: choose from weights, steps")
+            raise ConfigError(f"protection: cannot guard {sorted(unknown)}: choose from weights, steps, state")
         if len(set(self.regions)) != len(self.regions):
             raise ConfigError(f"protection: regions = {list(self.regions)}: name each region once")
         if self.checkpoint_period and not self.regions:

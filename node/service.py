@@ -143,9 +143,9 @@ class Service:
     @staticmethod
     def _rehearse(computer: Computer) -> None:
         """Run once, so that whatever this model and protection need is compiled now and not within a deadline."""
-        computer.engine.run()
         computer.checks.rehearse()
         computer.scrub()
+        computer.engine.run()
         computer.reset()
 
     def _loaded_image(self) -> Image:

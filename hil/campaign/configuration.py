@@ -19,14 +19,13 @@ from hil.campaign.record import DAY_S
 from hil.strikes.fault_model import FaultModel
 from hil.strikes.fault_model import preset as fault_model_preset
 from hil.toml_file import Table, check_keys, read_document, typed_table
-from hil.workloads import digits
+from hil.workloads import BUILTIN
 
 if TYPE_CHECKING:
     from hil.environment.thermal_run import ThermalSchedule
 
-STRIKE_REGIONS = ("weights", "activations", "steps")
+STRIKE_REGIONS = ("weights", "activations", "state", "steps")
 CRITICAL = ("top1", "labels", "tolerance")
-BUILTIN = {"builtin:digits_int8": "int8", "builtin:digits_f32": "f32"}
 RATE_KEYS = ("low", "best", "high")
 MISSING_HINT = "write a campaign with `hil init --example DIR`"
 
@@ -52,7 +51,9 @@ class WorkloadSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
 
     ``critical`` is ``top1`` (the largest output moved), ``labels`` (a right answer became a wrong one),
     ``tolerance`` (off by more than ``tolerance`` times the largest golden output) or ``module:function``
-    (see :mod:`hil.campaign.predicate`).
+    (see :mod:`hil.campaign.predicate`). ``state`` says which output feeds which input in the next inference
+    (:func:`hil.compile_model`); left out, the names decide. The samples of such a model are sequences of
+    ``inferences`` in a row, each from the beginning.
     """
 
     model: str
@@ -60,6 +61,7 @@ class WorkloadSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     labels: str = ""
     critical: str = "top1"
     tolerance: Annotated[float, msgspec.Meta(ge=0.0)] = 0.0
+    state: dict[str, str] | None = None
 
     @property
     def is_builtin(self) -> bool:
@@ -162,20 +164,21 @@ class CampaignFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     @property
     def model_path(self) -> Path:
         """Where the ONNX file lies."""
-        kind = BUILTIN.get(self.workload.model)
-        return digits(kind).model_path if kind else self.directory / self.workload.model
+        files = BUILTIN.get(self.workload.model)
+        return files.model_path if files else self.directory / self.workload.model
 
     @property
     def inputs_path(self) -> Path:
         """Where the ``.npz`` file with one array a model input lies."""
-        kind = BUILTIN.get(self.workload.model)
-        return digits(kind).inputs_path if kind else self.directory / self.workload.inputs
+        files = BUILTIN.get(self.workload.model)
+        return files.inputs_path if files else self.directory / self.workload.inputs
 
     @property
     def labels_path(self) -> Path | None:
         """Where the labels lie: ``.npy``, or the ``labels`` array of a builtin's ``.npz``; None without labels."""
-        if self.workload.is_builtin:
-            return self.inputs_path
+        files = BUILTIN.get(self.workload.model)
+        if files:
+            return files.inputs_path if files.labelled else None
         return self.directory / self.workload.labels if self.workload.labels else None
 
     @property

@@ -67,6 +67,11 @@ class Classifier:
     """
 
     def __init__(self, workload: Workload, region: str, inputs: tuple[int, ...]) -> None:
+        if workload.image.states:
+            raise DataError(
+                f"model {workload.image.name!r} keeps state between inferences, and here each stands alone: "
+                "sample its faults with `hil run`, or compile it without state"
+            )
         self.workload = workload
         self.region = region
         self.inputs = inputs

@@ -14,6 +14,7 @@ from hil.campaign.record import SCHEMA_VERSION, Header, RegionRecord, TaskRecord
 from hil.campaign.task import Nature, Task
 from hil.campaign.workload import Workload, load_workload
 from hil.strikes import SHARED
+from node.model.image import TensorSpec
 
 INFERENCE_BYTES = 5
 """What the protocol adds to each output of a run: how it was delivered, and its length."""
@@ -77,7 +78,8 @@ class Experiment:
             critical=self.workload.critical_name,
             n_inputs=self.workload.n_inputs,
             step_names=tuple(image.step_names),
-            tensors=self._tensors(),
+            tensors=_tensor_records(image.tensors, 0),
+            states=_tensor_records(image.states, image.state_offset),
             fault_model=self.nature.model.to_json(),
             strike_key=self.nature.key,
             strike_regions=tuple(self.nature.regions),
@@ -91,17 +93,19 @@ class Experiment:
             board_crashes_per_day=None if rate is None else rate.board_crashes_per_day,
         )
 
-    def _tensors(self) -> tuple[TensorRecord, ...]:
-        return tuple(
-            TensorRecord(
-                name=spec.name,
-                step=spec.step,
-                dtype=spec.dtype,
-                offset=spec.offset,
-                size_bytes=spec.size_bytes,
-            )
-            for spec in self.workload.image.tensors
+
+def _tensor_records(specs: tuple[TensorSpec, ...], start: int) -> tuple[TensorRecord, ...]:
+    """Give what lies in a region that begins at byte ``start`` of the arena."""
+    return tuple(
+        TensorRecord(
+            name=spec.name,
+            step=spec.step,
+            dtype=spec.dtype,
+            offset=spec.offset - start,
+            size_bytes=spec.size_bytes,
         )
+        for spec in specs
+    )
 
 
 def most_inferences(workload: Workload) -> int:

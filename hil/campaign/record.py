@@ -44,7 +44,7 @@ class TaskRecord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
 
 class TensorRecord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One tensor of the weights region: where it lies and which step (layer) reads it."""
+    """One tensor of the weights or state region: where it lies in that region and which step (layer) reads it."""
 
     name: str
     step: int
@@ -62,6 +62,7 @@ class Header(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     many) where this directory holds a part of the trials, None where it holds all. ``stop_half_width`` is the half
     width of the widest failure interval at which the run stops, from ``stop_least_trials`` on; None: it does not.
     ``board_crashes_per_day`` is the user's (low, best, high) of the board itself, None where it is not known.
+    ``states`` are the tensors of the state region, where the model has one.
     """
 
     schema: int
@@ -91,6 +92,7 @@ class Header(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     stop_half_width: float | None = None
     stop_least_trials: int = 0
     board_crashes_per_day: tuple[float, float, float] | None = None
+    states: tuple[TensorRecord, ...] = ()
 
 
 class FaultRecord(msgspec.Struct, frozen=True, array_like=True):

@@ -37,6 +37,8 @@ class Nature:
         Samples to draw the inputs of a trial from.
     n_steps : int
         Operators in one inference.
+    in_order : bool
+        The model has state: a trial takes one of the sequences of ``inferences`` samples in a row.
     """
 
     key: str
@@ -45,6 +47,7 @@ class Nature:
     inferences: int
     n_inputs: int
     n_steps: int
+    in_order: bool = False
 
     @classmethod
     def of(
@@ -59,11 +62,15 @@ class Nature:
             inferences=inferences,
             n_inputs=workload.n_inputs,
             n_steps=len(workload.image.steps),
+            in_order=bool(workload.image.states),
         )
 
     def inputs(self, trial: int) -> tuple[int, ...]:
         """Give the samples of a trial, the same under every protection."""
         stream = Stream(self.key, trial, "inputs")
+        if self.in_order:
+            first = stream.below(self.n_inputs // self.inferences) * self.inferences
+            return tuple(range(first, first + self.inferences))
         return tuple(stream.below(self.n_inputs) for _ in range(self.inferences))
 
 

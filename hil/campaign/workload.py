@@ -117,7 +117,7 @@ def load_workload(campaign: CampaignFile) -> Workload:
     path = campaign.inputs_path
     shapes = open_inputs(campaign.model_path)
     inputs = load_arrays(path)
-    image = compile_model(campaign.model_path, _shapes_of_samples(shapes, inputs))
+    image = compile_model(campaign.model_path, _shapes_of_samples(shapes, inputs), campaign.workload.state)
     labels = None
     if campaign.labels_path is not None:
         held = inputs["labels"] if campaign.labels_path == path else _array_of(campaign.labels_path)
@@ -127,7 +127,7 @@ def load_workload(campaign: CampaignFile) -> Workload:
         settings.critical, tolerance=settings.tolerance, labels=labels, directory=campaign.directory
     )
     try:
-        workload = make_workload(image, inputs, labels, critical)
+        workload = make_workload(image, inputs, labels, critical, sequence=campaign.campaign.inferences)
     except DataError as error:
         raise DataError(f"{path}: {error}") from None
     workload.is_critical(0, workload.golden[0])  # a predicate that cannot be called is found before a run, not in it
@@ -169,9 +169,18 @@ def checked_labels(labels: NDArray[np.generic], path: Path) -> NDArray[np.intege
 
 
 def make_workload(
-    image: Image, inputs: Arrays, labels: NDArray[np.integer] | None, critical: tuple[str, Critical]
+    image: Image,
+    inputs: Arrays,
+    labels: NDArray[np.integer] | None,
+    critical: tuple[str, Critical],
+    sequence: int = 1,
 ) -> Workload:
     """Run every sample once, undisturbed, and give the workload with its golden outputs.
+
+    Parameters
+    ----------
+    sequence : int
+        Inferences of a run. A model with state gets its samples in sequences of so many, each from the beginning.
 
     Raises
     ------
@@ -181,9 +190,16 @@ def make_workload(
     samples = split_samples(image, dict(inputs))
     if labels is not None and len(labels) != len(samples):
         raise DataError(f"labels: {len(labels)} for {len(samples)} samples: give one a sample")
+    if image.states and len(samples) < sequence:
+        raise DataError(
+            f"{len(samples)} samples: a model with state takes sequences of inferences = {sequence} samples in a row: "
+            "give that many or more, or lower inferences"
+        )
     golden = []
     with Computer(image) as computer:
-        for sample in samples:
+        for number, sample in enumerate(samples):
+            if image.states and number % sequence == 0:
+                computer.reset()
             computer.write_inputs(sample)
             computer.engine.run()
             golden.append(computer.engine.output_bytes())

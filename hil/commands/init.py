@@ -18,6 +18,10 @@ OPTIONAL_FILE = click.Path(path_type=Path)
 @click.option("--labels", type=OPTIONAL_FILE, help="An .npy file with one integer a sample.")
 @click.option("--critical", help="When a wrong output is critical: top1, labels, tolerance or module:function.")
 @click.option("--tolerance", type=float, default=0.0, help="For --critical tolerance: relative to the largest value.")
+@click.option(
+    "--state", "states", multiple=True, metavar="OUTPUT=INPUT",
+    help="An output that feeds an input in the next inference; may be repeated.",
+)  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def command(  # noqa: PLR0913, PLR0917 - one parameter an option
     directory: Path,
@@ -27,19 +31,21 @@ def command(  # noqa: PLR0913, PLR0917 - one parameter an option
     labels: Path | None,
     critical: str | None,
     tolerance: float,
+    states: tuple[str, ...],
     as_json: bool,
 ) -> None:
     """Write a campaign that runs as it is.
 
     DIRECTORY gets the example, or a campaign for a model of your own. Nothing is overwritten.
     """
+    from hil.commands.compile import parse_pairs
     from hil.scaffold import OwnModel, write_example, write_for_model
 
     if example == (model is not None):
         raise click.UsageError("give either --example, or --model with --inputs")
     if model is None:
-        if inputs or labels or critical or tolerance:
-            raise click.UsageError("--inputs, --labels, --critical and --tolerance go with --model")
+        if inputs or labels or critical or tolerance or states:
+            raise click.UsageError("--inputs, --labels, --critical, --tolerance and --state go with --model")
         written = write_example(directory)
     else:
         if inputs is None:
@@ -50,6 +56,7 @@ def command(  # noqa: PLR0913, PLR0917 - one parameter an option
             labels=labels,
             critical=critical or ("labels" if labels else "top1"),
             tolerance=tolerance,
+            state=parse_pairs(states),
         )
         written = write_for_model(directory, own)
     if as_json:

@@ -7,18 +7,24 @@ from os import PathLike
 from pathlib import Path
 
 from hil.compiler import lower_integer
-from hil.compiler.graph import Graph, Node
+from hil.compiler.graph import Array, Graph, Node
 from hil.compiler.load import load_graph
 from hil.compiler.lower_elementwise import constant_output
 from hil.compiler.lowering import Lowering
 from hil.compiler.operators import OPERATORS
 from hil.compiler.plan import plan_image
 from hil.compiler.program import Buffer, Program, Tensor, elements
+from hil.compiler.state import keep_state, state_pairs
 from hil.compiler.views import copied, view_of
 from node.model.image import Image
 
 
-def compile_model(path: str | PathLike[str], input_shapes: Mapping[str, Sequence[int]] | None = None) -> Image:
+def compile_model(
+    path: str | PathLike[str],
+    input_shapes: Mapping[str, Sequence[int]] | None = None,
+    state: Mapping[str, str] | None = None,
+    initial_state: Mapping[str, Array] | None = None,
+) -> Image:
     """Compile an ONNX model for the node.
 
     Parameters
@@ -27,6 +33,12 @@ def compile_model(path: str | PathLike[str], input_shapes: Mapping[str, Sequence
         The ONNX file.
     input_shapes : mapping, optional
         Shapes for inputs with open dimensions; an open batch is 1 without it.
+    state : mapping of str to str, optional
+        Which output (key) feeds which input in the next inference; see :func:`hil.compiler.state.state_pairs`. Such an
+        input is kept by the node and is none of the image; such an output is delivered only if there is no other.
+        Without it the names decide; an empty mapping stands for no state.
+    initial_state : mapping of str to ndarray, optional
+        What such an input holds in the first inference; zeros without it.
 
     Returns
     -------
@@ -42,14 +54,15 @@ def compile_model(path: str | PathLike[str], input_shapes: Mapping[str, Sequence
     program = Program(graph.name)
     low = Lowering(graph, program)
     for port in graph.inputs:
-        tensor = Tensor(Buffer(port.name, port.dtype, elements(port.shape)), port.shape)
-        low.values[port.name] = tensor
-        program.inputs.append((port.name, tensor))
+        low.values[port.name] = Tensor(Buffer(port.name, port.dtype, elements(port.shape)), port.shape)
     for node in graph.nodes:
         if not low.is_absorbed(node):
             _lower(low, node)
-    for name in graph.outputs:
-        program.outputs.append((name, _output(low, name)))
+    pairs = state_pairs(graph, low, state)
+    program.inputs = [(port.name, low.values[port.name]) for port in graph.inputs if port.name not in pairs.values()]
+    delivered = [name for name in graph.outputs if name not in pairs] or list(graph.outputs)
+    program.outputs = [(name, _output(low, name)) for name in delivered]
+    program.states = keep_state(low, pairs, lambda name: _output(low, name), dict(initial_state or {}))
     return plan_image(program)
 
 
@@ -61,7 +74,7 @@ def _output(low: Lowering, name: str) -> Tensor:
     if tensor.quantisation is not None:
         tensor = low.dequantise(name, tensor, tensor.quantisation)
     tensor = low.program.as_plain(name, tensor)
-    if any(tensor.buffer is given.buffer for _, given in low.program.inputs):
+    if any(tensor.buffer is low.values[port.name].buffer for port in low.graph.inputs):
         return copied(low, name, view_of(tensor))
     return tensor
 

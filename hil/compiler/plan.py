@@ -35,7 +35,8 @@ def plan_image(program: Program) -> Image:
     offsets, size = place_buffers(lifetimes)
     at: dict[Buffer | Parameter, int] = {buffer: start + place for buffer, place in offsets.items()}
     at.update(places)
-    _check_sizes(program, start + size)
+    states, initial = _place_states(program, at, start + size)
+    _check_sizes(program, start + size + len(initial))
     rows = [_placed(draft, at).row() for draft in program.drafts]
     activations = [
         TensorSpec(
@@ -59,7 +60,28 @@ def plan_image(program: Program) -> Image:
         tensors=parameters,
         activations=tuple(activations),
         activation_bytes=size,
+        states=states,
+        initial_state=initial,
     )
+
+
+def _place_states(
+    program: Program, at: dict[Buffer | Parameter, int], start: int
+) -> tuple[tuple[TensorSpec, ...], bytes]:
+    """Place what persists from byte ``start`` on; give its tensors and its first values."""
+    blob = bytearray()
+    for state in program.states:
+        at[state.tensor.buffer] = start + len(blob)
+        blob += state.initial.tobytes() + bytes(-state.initial.nbytes % ALIGNMENT_BYTES)
+    readers = {state: _reading(program, state.tensor.buffer) for state in program.states}
+    return tuple(_port(state.name, state.tensor, at, steps) for state, steps in readers.items()), bytes(blob)
+
+
+def _reading(program: Program, buffer: Buffer) -> tuple[int, int]:
+    """Give the first and the last step that reads a state; where none does, the one that writes it."""
+    reading = [step for step, draft in enumerate(program.drafts) if buffer in draft.reads.values()]
+    writing = [step for step, draft in enumerate(program.drafts) if draft.out is buffer]
+    return (reading[0], reading[-1]) if reading else (writing[0], writing[0])
 
 
 def _check_sizes(program: Program, arena_bytes: int) -> None:
@@ -124,14 +146,15 @@ def _place_parameters(program: Program) -> tuple[dict[Buffer | Parameter, int], 
 
 
 def lifetimes_of(program: Program) -> list[Lifetime]:
-    """Give the lifetime of each buffer, in the order in which they are first written."""
+    """Give the lifetime of each buffer but those of states, in the order in which they are first written."""
     first: dict[Buffer, int] = {tensor.buffer: -1 for _, tensor in program.inputs}
     last: dict[Buffer, int] = dict.fromkeys(first, 0)
+    persistent = {state.tensor.buffer for state in program.states}
     for step, draft in enumerate(program.drafts):
         for buffer in draft.reads.values():
             last[buffer] = step
         for written in (draft.out, draft.scratch):
-            if written is not None:
+            if written is not None and written not in persistent:
                 first.setdefault(written, step)
                 last[written] = max(step, last.get(written, step))
     for _, tensor in program.outputs:

@@ -114,6 +114,15 @@ class Tensor:
         return len(self.shape) in (3, 4) and self.channels > 1 and self.height * self.width > 1
 
 
+@dataclass(frozen=True, eq=False)
+class State:
+    """A model input whose memory keeps what an output of the last inference gave, and its first values."""
+
+    name: str
+    tensor: Tensor
+    initial: Array
+
+
 @dataclass(frozen=True)
 class Draft:
     """A step with its operands, by column; ``offsets`` are bytes from the start of an operand."""
@@ -135,6 +144,7 @@ class Program:
     drafts: list[Draft] = field(default_factory=list)
     inputs: list[tuple[str, Tensor]] = field(default_factory=list)
     outputs: list[tuple[str, Tensor]] = field(default_factory=list)
+    states: tuple[State, ...] = ()
 
     def emit(self, draft: Draft) -> None:
         """Add a step."""

@@ -13,7 +13,6 @@ them, drawn with equal shares of each class, is the fixed test set.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +22,10 @@ import onnx
 import onnxruntime
 import torch
 from onnx import TensorProto, helper, numpy_helper
-from onnxruntime import quantization
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
+
+from hil.workloads.quantise import quantise
 
 Floats = npt.NDArray[np.float32]
 Labels = npt.NDArray[np.int64]
@@ -111,31 +111,6 @@ def graph(parameters: dict[str, Floats]) -> onnx.ModelProto:
     return model
 
 
-class Calibration(quantization.CalibrationDataReader):  # type: ignore[misc]  # onnxruntime has no types
-    """The pictures from which the quantiser learns the range of each activation, one at a time."""
-
-    def __init__(self, images: Floats) -> None:
-        self._rest: Iterator[Floats] = iter(images[:, None])
-
-    def get_next(self) -> dict[str, Floats] | None:
-        """Give the next picture, or None after the last."""
-        image = next(self._rest, None)
-        return None if image is None else {"image": image}
-
-
-def quantise(source: Path, destination: Path, images: Floats) -> None:
-    """Write the int8 twin of a float model: QDQ, int8 throughout, weights with one scale per channel."""
-    quantization.quantize_static(
-        source,
-        destination,
-        Calibration(images),
-        quant_format=quantization.QuantFormat.QDQ,
-        per_channel=True,
-        activation_type=quantization.QuantType.QInt8,
-        weight_type=quantization.QuantType.QInt8,
-    )
-
-
 def accuracy(path: Path, images: Floats, labels: Labels) -> float:
     """Give the share of the pictures that a model names rightly, as onnxruntime computes it."""
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
@@ -148,7 +123,7 @@ def main(directory: Path) -> None:
     train_images, test_images, train_labels, test_labels = pictures()
     float_path, int8_path = directory / "digits_f32.onnx", directory / "digits_int8.onnx"
     float_path.write_bytes(graph(train(train_images, train_labels)).SerializeToString())
-    quantise(float_path, int8_path, train_images[:CALIBRATION_PICTURES])
+    quantise(float_path, int8_path, {"image": train_images[:CALIBRATION_PICTURES]})
     np.savez_compressed(directory / "digits_test.npz", image=test_images, labels=test_labels)
     for path in (float_path, int8_path):
         share = accuracy(path, test_images, test_labels)

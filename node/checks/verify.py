@@ -11,7 +11,7 @@ from node.model.steps import STEP_WORDS
 
 
 def spans_of(image: Image, region: ProtectedRegion) -> list[tuple[Span, ...]]:
-    """Give, for each step, the spans of a guarded region that hold what it reads: its parameters, or its row.
+    """Give, for each step, the spans of a guarded region that hold what it reads: parameters, state, or its row.
 
     Spans are widened to the grain of the code, and joined where they meet.
     """
@@ -20,9 +20,10 @@ def spans_of(image: Image, region: ProtectedRegion) -> list[tuple[Span, ...]]:
         for number, own in enumerate(parts):
             own.append((number * STEP_WORDS, (number + 1) * STEP_WORDS))
     else:
-        for spec in image.tensors:
+        specs, start = (image.states, image.state_offset) if region.name == "state" else (image.tensors, 0)
+        for spec in specs:
             for number in range(spec.step, max(spec.step, spec.last_step) + 1):
-                parts[number].append((spec.offset // WORD_BYTES, -(-spec.end // WORD_BYTES)))
+                parts[number].append(((spec.offset - start) // WORD_BYTES, -((start - spec.end) // WORD_BYTES)))
     return [_widened(own, region.code.grain_words, region.words) for own in parts]
 
 

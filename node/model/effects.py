@@ -13,7 +13,7 @@ from node.arena import Arena
 from node.errors import PayloadCrash
 from node.kernels.inference.incremental import tables
 from node.layout import layout_of
-from node.model.engine import Engine
+from node.model.engine import Engine, load_image
 from node.model.image import Image
 from node.protection import Protection
 
@@ -82,8 +82,7 @@ class Effects:
 def engine_of(image: Image) -> tuple[Engine, Arena]:
     """Give an engine on an arena of its own, loaded and without protection."""
     arena = Arena(layout_of(image, Protection()))
-    arena.view("weights")[:] = np.frombuffer(image.weights, np.uint8)
-    arena.view("steps")[:] = np.ascontiguousarray(image.steps).view(np.uint8).reshape(-1)
+    load_image(arena, image)
     return Engine(image, arena), arena
 
 

@@ -114,6 +114,14 @@ class Engine:
         return {name: view.copy() for name, view in self._outputs.items()}
 
 
+def load_image(arena: Arena, image: Image) -> None:
+    """Put parameters, steps and the first state of an image into an arena; the rest of it stays as it is."""
+    arena.view("weights")[:] = np.frombuffer(image.weights, np.uint8)
+    arena.view("steps")[:] = np.ascontiguousarray(image.steps).view(np.uint8).reshape(-1)
+    if image.states:
+        arena.view("state")[:] = np.frombuffer(image.initial_state, np.uint8)
+
+
 def segments_of(image: Image) -> tuple[Segment, ...]:
     """Give the runs of neighbouring steps that one compiled interpreter runs, and that interpreter.
 

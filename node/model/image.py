@@ -1,7 +1,8 @@
 """Image: a compiled model as one value and one file; the board needs nothing else to run it.
 
-The file is the magic ``FNIMAGE1``, the length of the manifest as four bytes (little endian), the manifest
-(JSON), the step table (int64, little endian), the weights, and the SHA-256 of everything before it.
+The file is the magic ``FNIMAGE1`` (``FNIMAGE2`` for a model with state), the length of the manifest as four bytes
+(little endian), the manifest (JSON), the step table (int64, little endian), the weights, the first values of the state
+(nothing where they are all zero), and the SHA-256 of everything before it.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import hashlib
 import json
 import struct
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
 
@@ -18,9 +20,11 @@ from numpy.typing import NDArray
 
 from firmware_bridge.errors import ModelError
 from node.arena import ALIGNMENT_BYTES
-from node.model.steps import STEP_WORDS
+from node.model.steps import COLUMNS, STEP_WORDS
 
 MAGIC = b"FNIMAGE1"
+MAGIC_WITH_STATE = b"FNIMAGE2"
+"""A node that knows no state must not run what has some."""
 DIGEST_BYTES = 32
 DTYPES = ("float32", "int8", "uint8", "int32", "int64", "bool")
 
@@ -40,7 +44,7 @@ class TensorSpec:
     offset : int
         Bytes from the start of the arena.
     step : int
-        The step that reads a parameter, or that writes an activation; -1 for a model input.
+        The step that reads a parameter or a state first, or that writes an activation; -1 for a model input.
     last_step : int
         The last step that reads it; the number of steps for an output.
     """
@@ -92,6 +96,11 @@ class Image:
         What lies in the activations region, and when.
     activation_bytes : int
         Size of that region, which begins at :attr:`activation_offset`.
+    states : tuple of TensorSpec
+        What persists from one inference to the next, in the state region at :attr:`state_offset`. The last steps
+        write it anew.
+    initial_state : bytes
+        That region before the first inference.
     """
 
     name: str
@@ -103,6 +112,8 @@ class Image:
     tensors: tuple[TensorSpec, ...] = field(repr=False)
     activations: tuple[TensorSpec, ...] = field(repr=False)
     activation_bytes: int
+    states: tuple[TensorSpec, ...] = ()
+    initial_state: bytes = field(default=b"", repr=False)
     digest: str = field(init=False)
 
     def __post_init__(self) -> None:
@@ -116,6 +127,9 @@ class Image:
         last = self.activation_offset + self.activation_bytes
         if any(spec.end > last for spec in (*self.inputs, *self.outputs, *self.activations)):
             raise ModelError(f"image {self.name!r}: a tensor ends after the last activation byte {last}")
+        end = self.state_offset + self.state_bytes
+        if any(spec.offset < self.state_offset or spec.end > end for spec in self.states):
+            raise ModelError(f"image {self.name!r}: a state lies outside bytes {self.state_offset} to {end}")
         object.__setattr__(self, "digest", hashlib.sha256(self._body()).hexdigest())
 
     def __eq__(self, other: object) -> bool:
@@ -128,6 +142,23 @@ class Image:
     def activation_offset(self) -> int:
         """Where the activations region begins in an arena: after the weights, aligned."""
         return -(-len(self.weights) // ALIGNMENT_BYTES) * ALIGNMENT_BYTES
+
+    @property
+    def state_offset(self) -> int:
+        """Where the state region begins in an arena: after the activations."""
+        return self.activation_offset + -(-self.activation_bytes // ALIGNMENT_BYTES) * ALIGNMENT_BYTES
+
+    @property
+    def state_bytes(self) -> int:
+        """Size of the state region; 0 where nothing persists."""
+        return len(self.initial_state)
+
+    @cached_property
+    def state_step(self) -> int:
+        """The first step that writes the state region, as do all that follow; the number of steps without state."""
+        outputs = self.steps[:, COLUMNS.index("out")]
+        writing = np.flatnonzero((outputs >= self.state_offset) & (outputs < self.state_offset + self.state_bytes))
+        return int(writing[0]) if len(writing) else len(self.steps)
 
     def locate_weight(self, byte: int) -> TensorSpec | None:
         """Give the parameter that a byte of the weights region belongs to, None for the gaps between them."""
@@ -148,7 +179,7 @@ class Image:
         return next((spec for spec in alive if spec.offset <= place < spec.end), None)
 
     def _body(self) -> bytes:
-        listed = ("inputs", "outputs", "tensors", "activations")
+        listed = ("inputs", "outputs", "tensors", "activations", *(("states",) if self.states else ()))
         manifest: dict[str, Any] = {key: [asdict(spec) for spec in getattr(self, key)] for key in listed}
         manifest |= {
             "name": self.name,
@@ -157,9 +188,11 @@ class Image:
             "steps": len(self.steps),
             "weight_bytes": len(self.weights),
             "activation_bytes": self.activation_bytes,
-        }
+        } | ({"state_bytes": self.state_bytes} if self.states else {})
         text = json.dumps(manifest, sort_keys=True, separators=(",", ":")).encode()
-        return b"".join((MAGIC, struct.pack("<I", len(text)), text, self.steps.tobytes(), self.weights))
+        state = self.initial_state if any(self.initial_state) else b""
+        magic = MAGIC_WITH_STATE if self.states else MAGIC
+        return b"".join((magic, struct.pack("<I", len(text)), text, self.steps.tobytes(), self.weights, state))
 
     def to_bytes(self) -> bytes:
         """Give the content of its file."""
@@ -187,11 +220,13 @@ class Image:
     @classmethod
     def from_bytes(cls, data: bytes, source: str = "image") -> Self:
         """Read what :meth:`to_bytes` gave; ``source`` names it in an error."""
-        if not data.startswith(MAGIC):
+        if not data.startswith(MAGIC[:-1]):
             raise ModelError(f"{source}: is no flightnode image: make one with `hil compile MODEL.onnx`")
         body, digest = data[:-DIGEST_BYTES], data[-DIGEST_BYTES:]
         if hashlib.sha256(body).digest() != digest:
             raise ModelError(f"{source}: is cut short or damaged (its digest differs): compile or send it again")
+        if not data.startswith((MAGIC, MAGIC_WITH_STATE)):
+            raise ModelError(f"{source}: is an image of another version: compile the model again")
         start = len(MAGIC) + 4
         (length,) = struct.unpack("<I", body[len(MAGIC) : start])
         manifest = json.loads(body[start : start + length])
@@ -199,16 +234,21 @@ class Image:
             raise ModelError(f"{source}: is of another version (rows of {manifest['step_words']}): compile it again")
         table = start + length
         blob = table + 8 * STEP_WORDS * manifest["steps"]
-        lists = ("inputs", "outputs", "tensors", "activations")
-        inputs, outputs, tensors, activations = (tuple(TensorSpec(**spec) for spec in manifest[key]) for key in lists)
+        end = blob + manifest["weight_bytes"]
+        lists = ("inputs", "outputs", "tensors", "activations", "states")
+        inputs, outputs, tensors, activations, states = (
+            tuple(TensorSpec(**spec) for spec in manifest.get(key, ())) for key in lists
+        )
         return cls(
             name=manifest["name"],
             inputs=inputs,
             outputs=outputs,
             steps=np.frombuffer(body[table:blob], "<i8"),
             step_names=tuple(manifest["step_names"]),
-            weights=body[blob:],
+            weights=body[blob:end],
             tensors=tensors,
             activations=activations,
             activation_bytes=manifest["activation_bytes"],
+            states=states,
+            initial_state=body[end:] or bytes(manifest.get("state_bytes", 0)),
         )

@@ -21,7 +21,7 @@ LABEL_SHA256 = "099efa2395740061acef12e60e83d6bf8ad9b16e2aed63355ada76d02534ae06
 @cache
 def answers(kind: str) -> np.ndarray:
     """Give the digits that onnxruntime reads in the test pictures."""
-    model_path, inputs_path = digits(kind)
+    model_path, inputs_path, _ = digits(kind)
     session = onnxruntime.InferenceSession(model_path, providers=["CPUExecutionProvider"])
     with np.load(inputs_path) as arrays:
         images = arrays["image"]

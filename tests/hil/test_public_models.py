@@ -12,6 +12,7 @@ from onnx import numpy_helper
 
 import hil
 from hil.compiler import compile_model
+from node.computer import Computer
 from node.model.steps import Opcode
 from tests.onnx_models import engine_of, reference
 
@@ -88,21 +89,30 @@ def test_other_integer_models_differ_no_more_than_the_reference_from_itself(name
 
 
 def test_the_decoder_gives_the_same_logits_token_by_token() -> None:
-    """The step form carries its keys and values from call to call; the full form sees the whole window."""
+    """The step form keeps its keys and values as state; the full form sees the whole window."""
     full, step = (folder(f"decoder_llama_{form}_fp32") / "model.onnx" for form in ("full", "step"))
     ids = np.load(full.parent / "golden.npz")["in/ids"]
     whole, _ = engine_of(compile_model(full))
     whole.write_input("ids", ids)
     whole.run()
     want = whole.read_output("logits")[0]
-    engine, _ = engine_of(compile_model(step))
-    cache = {name: np.zeros((3, 2, 128, 16), np.float32) for name in ("kc", "vc")}
-    for position, token in enumerate(ids[0, :40]):
-        for name, values in ({"tok": [token], "pos": [position]} | cache).items():
-            engine.write_input(name, np.asarray(values))
-        engine.run()
-        cache = {name: engine.read_output(f"{name}_out") for name in cache}
-        np.testing.assert_allclose(engine.read_output("logits")[0], want[position], rtol=1e-4, atol=1e-4)
+    image = compile_model(step, state={"kc_out": "kc", "vc_out": "vc"})
+    assert [spec.name for spec in image.inputs] == ["tok", "pos"]
+    with Computer(image) as computer:
+        for position, token in enumerate(ids[0]):
+            got = computer.infer({"tok": np.array([token]), "pos": np.array([position])})["logits"]
+            np.testing.assert_allclose(got[0], want[position], rtol=1e-4, atol=1e-4)
+
+
+def test_the_voice_detector_hears_the_same_window_by_window() -> None:
+    """A convolutional network with an LSTM: state from call to call gives what the whole sequence gives."""
+    path = folder("conv1d_lstm_vad_fp32") / "model.onnx"
+    golden = np.load(path.parent / "golden.npz")
+    given = golden["in/input"]
+    image = compile_model(path, {"input": (1, 576)}, state={"hn": "h", "cn": "c"})
+    with Computer(image) as computer:
+        got = [computer.infer({"input": window[None]})["speech_probs"].item() for window in given]
+    np.testing.assert_allclose(got, golden["out/speech_probs"], rtol=1e-4, atol=1e-5)
 
 
 def quantum(name: str) -> float:

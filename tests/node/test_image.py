@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import subprocess
 import sys
 from pathlib import Path
@@ -157,3 +158,36 @@ def test_loading_an_image_needs_neither_onnx_nor_numba(tmp_path: Path) -> None:
         [sys.executable, "-c", code, str(tmp_path / "m.image")], capture_output=True, text=True, check=True
     )
     assert done.stdout.strip() == "[]"
+
+
+def test_an_image_of_another_version_is_refused_as_that() -> None:
+    body = b"FNIMAGE3" + make_image().to_bytes()[8:-32]
+    with pytest.raises(ModelError, match="of another version: compile the model again"):
+        Image.from_bytes(body + hashlib.sha256(body).digest())
+
+
+def with_state(initial: bytes) -> Image:
+    plain = make_image()
+    spec = TensorSpec(name="past", dtype="uint8", shape=(8,), offset=plain.state_offset)
+    return make_image(states=(spec,), initial_state=initial)
+
+
+@pytest.mark.parametrize("initial", [bytes(64), bytes(range(64))])
+def test_first_values_of_the_state_come_back(initial: bytes) -> None:
+    image = with_state(initial)
+    assert Image.from_bytes(image.to_bytes()).initial_state == initial
+    assert Image.from_bytes(image.to_bytes()) == image != make_image()
+
+
+def test_a_model_without_state_has_the_file_that_every_node_reads() -> None:
+    assert make_image().to_bytes().startswith(b"FNIMAGE1")
+    assert with_state(bytes(64)).to_bytes().startswith(b"FNIMAGE2")
+
+
+def test_zeros_take_no_room_in_the_file() -> None:
+    assert len(with_state(bytes(64)).to_bytes()) + 64 == len(with_state(bytes(63) + b"x").to_bytes())
+
+
+def test_state_outside_its_region_is_refused() -> None:
+    with pytest.raises(ModelError, match="a state lies outside"):
+        with_state(bytes(7))

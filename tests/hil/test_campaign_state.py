@@ -1,0 +1,158 @@
+"""Campaigns on a model with state: its samples come in sequences, and every target agrees."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from firmware_bridge.errors import DataError
+from hil.campaign.configuration import CampaignFile, load_campaign
+from hil.campaign.exhaustive import Classifier
+from hil.campaign.experiment import Experiment
+from hil.campaign.record import FaultRecord, TrialRow
+from hil.campaign.workload import load_workload
+from hil.progress import silent
+from hil.report.vulnerability import VulnerabilityMap
+from hil.scaffold import OwnModel, write_for_model
+from hil.targets.sim_session import SimSession
+from hil.targets.target import open_session
+from tests.campaigns import attempts, essence, rows_of, run
+from tests.state_models import accumulator
+
+INFERENCES = 4
+SEQUENCES = 3
+CAMPAIGN = """
+[campaign]
+name = "state"
+trials = {trials}
+inferences = 4
+[workload]
+model = "model.onnx"
+inputs = "inputs.npz"
+critical = "tolerance"
+tolerance = 0.1
+[strikes]
+fault_model = "single_bit"
+regions = [{regions}]
+[[protection]]
+name = "hsiao"
+code = "hsiao_72_64"
+regions = ["weights", "state"]
+[[protection]]
+name = "parity + rollback"
+code = "parity"
+regions = ["weights", "state"]
+checkpoint_period = 2
+on_detected = "rollback"
+"""
+
+
+def described(folder: Path, *, trials: int = 30, regions: str = '"state"', samples: int = 14) -> CampaignFile:
+    accumulator(folder / "model.onnx")
+    values = 1.0 + np.arange(samples, dtype=np.float32)
+    np.savez(folder / "inputs.npz", x=np.repeat(values[:, None], 4, axis=1))
+    path = folder / "campaign.toml"
+    path.write_text(CAMPAIGN.format(trials=trials, regions=regions), encoding="utf-8")
+    return load_campaign(path)
+
+
+@pytest.fixture(scope="module")
+def experiment(tmp_path_factory: pytest.TempPathFactory) -> Experiment:
+    return Experiment.of(described(tmp_path_factory.mktemp("campaign")))
+
+
+@pytest.fixture(scope="module")
+def rows(experiment: Experiment) -> list:
+    with SimSession() as session:
+        return rows_of(experiment, session)
+
+
+def test_a_trial_takes_a_whole_sequence(experiment: Experiment) -> None:
+    """14 samples make three sequences of four; the two left over are never drawn."""
+    drawn = {experiment.nature.inputs(trial) for trial in range(60)}
+    assert drawn == {tuple(range(first, first + INFERENCES)) for first in (0, 4, 8)}
+
+
+def test_golden_outputs_are_those_of_sequences_from_the_beginning(experiment: Experiment) -> None:
+    totals = [float(experiment.workload.tensors(golden)["y"][0, 0]) - 1 for golden in experiment.workload.golden]
+    assert totals[:8] == [1, 3, 6, 10, 5, 11, 18, 26]
+
+
+def test_another_target_agrees_trial_by_trial(experiment: Experiment, rows: list) -> None:
+    with open_session("pty", silent) as session:
+        found = rows_of(experiment, session)
+    assert attempts(found) == []
+    assert essence(found) == essence(rows)
+
+
+def test_guarded_state_delivers_nothing_wrong(rows: list) -> None:
+    by_name: dict[str, list[TrialRow]] = {}
+    for row in rows:
+        by_name.setdefault(row.protection, []).append(row)
+    assert any(row.wrong for row in by_name["none"])
+    assert not any(row.wrong for name in ("hsiao", "parity + rollback", "null", "restore") for row in by_name[name])
+    assert {row.outcome for row in by_name["hsiao"]} <= {"CORRECTED", "MASKED"}
+    assert any(row.rollbacks for row in by_name["parity + rollback"])
+
+
+def test_the_map_names_the_struck_state(experiment: Experiment) -> None:
+    header = experiment.header()
+    assert [(tensor.name, tensor.offset) for tensor in header.states] == [("past_sum", 0)]
+    found = VulnerabilityMap(header)
+    found.add((FaultRecord(1, "state", 32 + 31, 0, 2, 0, 0, 128),), failed=True)
+    found.add((FaultRecord(1, "state", 8 * 40, 0, 2, 0, 0, 1),), failed=False)
+    named, gap = found.rows()
+    assert (named.region, named.place, named.failed[31], named.width_bits) == ("state", "past_sum", 1, 32)
+    assert gap.place == "between tensors"
+
+
+def test_too_few_samples_for_a_sequence_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="3 samples: a model with state takes sequences of inferences = 4"):
+        load_workload(described(tmp_path, samples=3))
+
+
+def test_every_bit_of_a_model_with_state_is_refused(experiment: Experiment) -> None:
+    with pytest.raises(DataError, match="keeps state between inferences"):
+        Classifier(experiment.workload, "weights", (0, 1))
+
+
+def test_state_that_is_switched_off_is_an_input_again(tmp_path: Path) -> None:
+    described(tmp_path)
+    path = tmp_path / "campaign.toml"
+    path.write_text(path.read_text().replace("[strikes]", "state = {}\n[strikes]"), encoding="utf-8")
+    campaign = load_campaign(path)
+    assert campaign.workload.state == {}
+    with pytest.raises(DataError, match="no array 'past_sum'"):
+        load_workload(campaign)
+
+
+def test_a_run_keeps_which_output_feeds_which_input(tmp_path: Path) -> None:
+    described(tmp_path)
+    path = tmp_path / "campaign.toml"
+    pairs = 'state = {present_sum = "past_sum"}\n[strikes]'
+    path.write_text(path.read_text().replace("[strikes]", pairs), encoding="utf-8")
+    rows = run(load_campaign(path).changed(trials=2), tmp_path / "out")
+    assert len([row for row in rows if isinstance(row, TrialRow)]) == 2 * 6
+    kept = load_campaign(tmp_path / "out" / "campaign" / "campaign.toml")
+    assert kept.workload.state == {"present_sum": "past_sum"}
+
+
+def test_a_scaffold_strikes_and_guards_the_state(tmp_path: Path) -> None:
+    (tmp_path / "given").mkdir()
+    described(tmp_path / "given")
+    own = OwnModel(
+        model=tmp_path / "given" / "model.onnx",
+        inputs=tmp_path / "given" / "inputs.npz",
+        critical="tolerance",
+        tolerance=0.1,
+        state={"present_sum": "past_sum"},
+    )
+    path, *_ = write_for_model(tmp_path / "made", own)
+    made = load_campaign(path)
+    assert made.strikes.regions == ("weights", "activations", "state")
+    assert made.workload.state == {"present_sum": "past_sum"}
+    guards = {entry.name: entry.protection.regions for entry in made.protections}
+    assert guards["none"] == ("weights",)
+    assert guards["tmr"] == guards["hsiao_72_64 + checkpoint"] == guards["oracle"] == ("weights", "state")
