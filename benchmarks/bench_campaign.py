@@ -7,8 +7,10 @@ results file.
 
 from __future__ import annotations
 
+import time
+from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from itertools import count
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -19,13 +21,20 @@ from onnx import numpy_helper
 
 from benchmarks.bench_inference import session
 from benchmarks.contest import Contest
+from hil.campaign.board_pool import BoardPool
 from hil.campaign.configuration import load_campaign
 from hil.campaign.experiment import Experiment
 from hil.campaign.task_runner import TaskRunner
+from hil.progress import silent
+from hil.targets.hosts import MemoryHost
+from hil.targets.link_session import LinkSession
 from hil.targets.sim_session import SimSession
 from hil.workloads import digits
 
 TRIALS = 100
+BOARDS = 8
+BOARD_BAUD = 115_200
+BOARD_TRIALS = 60
 CAMPAIGN = """
 [campaign]
 name = "benchmark"
@@ -121,6 +130,31 @@ def against_flips_by_hand(*, weights_as_inputs: bool, peer_trials: int) -> Itera
         assert rows
 
 
+@contextmanager
+def boards_together() -> Iterator[Contest]:
+    """Eight boards on lines of 115 200 baud share eight times the trials that one alone carries out."""
+    with TemporaryDirectory() as folder, ExitStack() as open_pools:
+        path = Path(folder) / "campaign.toml"
+        path.write_text(CAMPAIGN)
+        experiment = Experiment.of(load_campaign(path))
+
+        def pool(boards: int) -> Callable[[range], object]:
+            made = BoardPool(
+                experiment,
+                [str(number) for number in range(boards)],
+                lambda _: LinkSession(MemoryHost(BOARD_BAUD), silent),
+            )
+            open_pools.enter_context(made)
+            return lambda trials: deque(made.collect({"none": tuple(trials)}), maxlen=0)
+
+        one, eight = pool(1), pool(BOARDS)
+        yield Contest(
+            ours=_in_chunks(eight, BOARDS * BOARD_TRIALS),
+            reference=_in_chunks(one, BOARD_TRIALS),
+            clock=time.perf_counter,
+        )
+
+
 def _in_chunks(carry_out: Callable[[range], object], size: int) -> Callable[[], object]:
     """Give a call that carries out the next trials, so that no two calls strike the same bits."""
     chunks = count()
@@ -129,6 +163,7 @@ def _in_chunks(carry_out: Callable[[range], object], size: int) -> Callable[[], 
 
 CONTESTS = {
     "flips-by-hand": lambda: against_flips_by_hand(weights_as_inputs=True, peer_trials=TRIALS),
+    "board-pool": boards_together,
     "sessions-by-hand": lambda: against_flips_by_hand(weights_as_inputs=False, peer_trials=10),
 }
 

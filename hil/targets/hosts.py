@@ -56,12 +56,19 @@ class Host(Protocol):
 
 
 class MemoryHost:
-    """The whole node in a thread of this process, at the other end of an in-memory line."""
+    """The whole node in a thread of this process, at the other end of an in-memory line.
+
+    Parameters
+    ----------
+    baud : float, optional
+        Both ends keep to the pace of a line with so many bits per second.
+    """
 
     url = "memory"
     boot_s = 0.0
 
-    def __init__(self) -> None:
+    def __init__(self, baud: float | None = None) -> None:
+        self._baud = baud
         self._storage = Path(tempfile.mkdtemp(prefix="flightnode-memory-"))
         self._node = ExitStack()
 
@@ -69,6 +76,7 @@ class MemoryHost:
         """Start the node anew and give a bridge to it."""
         self._node.close()
         near, far = memory_pair()
+        near.baud = far.baud = self._baud
         storage = self._storage
         self._node.enter_context(serve_in_thread(far, lambda: Service(storage, in_process=True), storage))
         return _bridge(near, CONNECT_TIMEOUT_S)
