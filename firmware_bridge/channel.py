@@ -155,7 +155,8 @@ class Channel:
             messages = link.received()
             now_s = self._clock()
             if messages or asked or self._overheard or link.generation != generation or now_s >= end_s:
-                self._push_due(now_s)
+                if self._pending or link.owes_answer:
+                    self._push(now_s)  # the caller may now compute for long
                 return messages
 
     def _step(self, now_s: float, end_s: float, also: Sequence[int] = ()) -> bool:

@@ -29,6 +29,23 @@ def cobs_encode(data: bytes) -> bytes:
     >>> cobs_encode(b"ab" + bytes(1) + b"c").hex(" ")
     '03 61 62 02 63'
     """
+    return bytes((_stuffed(data) if len(data) < _LONGEST_RUN else _stuffed_long(data))[:-1])
+
+
+def _stuffed(data: bytes) -> bytearray:
+    """``data`` shorter than the longest run, encoded and with its delimiter: each zero becomes the way to the next."""
+    frame = bytearray(DELIMITER + data + DELIMITER)
+    last = len(data) + 1
+    at = 0
+    while at != last:
+        following = frame.find(DELIMITER, at + 1)
+        frame[at] = following - at
+        at = following
+    return frame
+
+
+def _stuffed_long(data: bytes) -> bytearray:
+    """The general case: after a run of 254 bytes no zero is meant."""
     out = bytearray()
     runs = data.split(DELIMITER)
     last = len(runs) - 1
@@ -44,7 +61,8 @@ def cobs_encode(data: bytes) -> bytes:
             run = run[full * _LONGEST_RUN :]
         out.append(length + 1)
         out += run
-    return bytes(out)
+    out += DELIMITER
+    return out
 
 
 def cobs_decode(encoded: bytes) -> bytes | None:
@@ -91,7 +109,8 @@ def encode_frame(body: bytes) -> bytes:
     """
     if not MIN_BODY <= len(body) <= MAX_BODY:
         raise ValueError(f"a frame's body has {MIN_BODY} to {MAX_BODY} bytes, not {len(body)}")
-    return cobs_encode(body + frame_crc32(body).to_bytes(CRC_BYTES, "big")) + DELIMITER
+    plain = body + frame_crc32(body).to_bytes(CRC_BYTES, "big")
+    return bytes(_stuffed(plain) if len(plain) < _LONGEST_RUN else _stuffed_long(plain))
 
 
 class FrameDecoder:

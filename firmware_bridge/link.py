@@ -10,12 +10,11 @@ import secrets
 import struct
 from collections import deque
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Literal
 
 from .estimate import FrameSize, RoundTrip
 from .framing import DELIMITER, FrameDecoder, encode_frame
-from .link_stats import LinkStats
+from .link_stats import LinkStats, gathered
 from .packets import (
     COUNT_MODULUS,
     PacketType,
@@ -43,6 +42,9 @@ UNRELIABLE_KEPT = 64
 ACK_DELAY_S = 0.005
 ACK_EVERY = 16
 """An acknowledgement is sent :data:`ACK_DELAY_S` after a packet, or at once after this many."""
+RIDE_DELAY_S = 0.012
+"""On a paced line an acknowledgement rides along with the next packet of data, if that goes out so soon: both ends are
+woken half as often."""
 ABANDONED_S = 60.0
 """A node stops repeating itself to a host it has not heard for so long: the session is over."""
 BATCH_BYTES = 4096
@@ -132,6 +134,11 @@ class Link:
         return self._stats.sessions
 
     @property
+    def owes_answer(self) -> bool:
+        """Whether the other end waits for something that can go out at once."""
+        return bool(self._control) or self._receiver.urgent_ack or self._receiver.unacknowledged >= ACK_EVERY
+
+    @property
     def idle(self) -> bool:
         """Whether everything sent has been acknowledged."""
         return not self._sender.unacknowledged
@@ -139,20 +146,7 @@ class Link:
     @property
     def stats(self) -> LinkStats:
         """A copy of the counters."""
-        decoder = self._decoder
-        return replace(
-            self._stats,
-            retransmitted=self._stats.retransmitted + self._sender.retransmitted,
-            duplicates=self._stats.duplicates + self._receiver.duplicates,
-            refused=self._stats.refused + self._receiver.refused,
-            frames_received=decoder.frames,
-            bad_crc=decoder.bad_crc,
-            bad_cobs=decoder.bad_cobs,
-            bad_length=decoder.too_short + decoder.too_long,
-            noise_bytes=decoder.noise_bytes,
-            body_bytes=self._size.body_bytes,
-            round_trip_s=self._round_trip.smoothed_s,
-        )
+        return gathered(self._stats, self._decoder, self._sender, self._receiver, self._size, self._round_trip)
 
     def send(self, message: bytes, urgent: bool = False) -> None:
         """Queue a message. A node without a session has nobody to send to: it counts ``unsent``."""
@@ -225,7 +219,8 @@ class Link:
         if receiver.urgent_ack or receiver.unacknowledged >= ACK_EVERY:
             self._ack_at_s = now_s
         elif receiver.unacknowledged and self._ack_at_s is None:
-            self._ack_at_s = now_s + ACK_DELAY_S
+            rides_along = self._baud is not None and self._sender.ready
+            self._ack_at_s = now_s + (RIDE_DELAY_S if rides_along else ACK_DELAY_S)
         return heard
 
     def _dispatch(self, packet: SpacePacket, now_s: float) -> None:
@@ -307,8 +302,8 @@ class Link:
             self._leave_session()
         self._sender.expire(now_s)
         out = self._due_control(now_s)
-        size = sum(map(len, out)) if out else 0
-        while self._open and size < BATCH_BYTES and self._line_is_free(now_s, size):
+        control = size = sum(map(len, out)) if out else 0
+        while self._open and size < BATCH_BYTES and self._line_is_free(now_s, size - control):
             chosen = self._sender.transmit(now_s)
             if chosen is None:
                 break
@@ -348,6 +343,10 @@ class Link:
                 first_s = min(first_s, self._line_free_s - _PACING_SLACK_S + _CLOCK_TICK_S)
         return None if first_s == _NEVER else max(now_s, first_s)
 
+    def _may_ride(self, now_s: float) -> bool:
+        """Whether a packet of data goes out now, on a line where that is not always so."""
+        return self._baud is not None and self._sender.ready and self._line_is_free(now_s, 0)
+
     def _line_is_free(self, now_s: float, size: int) -> bool:
         if self._baud is None:
             return True
@@ -363,7 +362,7 @@ class Link:
             self._sync_repeat_s = min(_SYNC_REPEAT_LIMIT_S, self._sync_repeat_s * 1.5)
         if self._receiver.urgent_ack:
             self._ack_at_s = now_s
-        if self._open and self._ack_at_s is not None and now_s >= self._ack_at_s:
+        if self._open and self._ack_at_s is not None and (now_s >= self._ack_at_s or self._may_ride(now_s)):
             self._ack_at_s = None
             blocks = self._receiver.acknowledgement()
             if blocks is not None:

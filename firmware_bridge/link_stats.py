@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+
+from .estimate import FrameSize, RoundTrip
+from .framing import FrameDecoder
+from .streams import Receiver, Sender
 
 
 @dataclass(slots=True)
@@ -31,3 +35,22 @@ class LinkStats:
     unsent: int = 0
     body_bytes: int = 0
     round_trip_s: float = 0.0
+
+
+def gathered(
+    past: LinkStats, decoder: FrameDecoder, sender: Sender, receiver: Receiver, size: FrameSize, round_trip: RoundTrip
+) -> LinkStats:
+    """Give the counters of a link whose parts count for themselves; ``past`` holds those of its earlier sessions."""
+    return replace(
+        past,
+        retransmitted=past.retransmitted + sender.retransmitted,
+        duplicates=past.duplicates + receiver.duplicates,
+        refused=past.refused + receiver.refused,
+        frames_received=decoder.frames,
+        bad_crc=decoder.bad_crc,
+        bad_cobs=decoder.bad_cobs,
+        bad_length=decoder.too_short + decoder.too_long,
+        noise_bytes=decoder.noise_bytes,
+        body_bytes=size.body_bytes,
+        round_trip_s=round_trip.smoothed_s,
+    )

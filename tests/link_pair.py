@@ -24,11 +24,13 @@ class Pair:
         self.at_host: list[bytes] = []
         self.at_node: list[bytes] = []
         self.cut = False
+        self.writes = 0
 
     def step(self) -> bool:
         """Send what is due, then go to the next event; False when there is none."""
         for source, sink in ((self.host, self.node), (self.node, self.host)):
             while data := source.to_transmit(self.now_s):
+                self.writes += 1
                 if not self.cut:
                     self.flying[sink].append((self.now_s + self.latency_s, self.damage[source](data)))
             while self.flying[sink] and self.flying[sink][0][0] <= self.now_s:

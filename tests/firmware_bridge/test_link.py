@@ -241,3 +241,19 @@ def test_messages_of_impossible_size_are_refused():
         Link("host").send(bytes(MAX_MESSAGE + 1))
     with pytest.raises(DataError):
         Link("host").send(b"")
+
+
+def test_acknowledgements_ride_along_with_data_on_a_busy_paced_line():
+    """Each write wakes the other end: with bulk both ways there are hardly more writes than packets of data."""
+    pair = Pair(baud=921_600)
+    pair.run(1.0, lambda: pair.host.established)
+    data = bytes(200_000)
+    for link in (pair.host, pair.node):
+        link.send(data)
+    pair.run(30.0, lambda: bool(pair.at_host and pair.at_node))
+    assert pair.at_host == pair.at_node == [data]
+    stats = [link.stats for link in (pair.host, pair.node)]
+    acks, frames = sum(each.acks_sent for each in stats), sum(each.frames_sent for each in stats)
+    assert acks > 100
+    assert pair.writes < frames - 0.8 * acks
+    assert sum(each.retransmitted for each in stats) == 0

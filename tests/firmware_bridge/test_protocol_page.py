@@ -22,7 +22,17 @@ from firmware_bridge.framing import (
     cobs_encode,
     encode_frame,
 )
-from firmware_bridge.link import ABANDONED_S, ACK_DELAY_S, ACK_EVERY, APID_ACK, APID_BULK, APID_SYNC, APID_URGENT, Link
+from firmware_bridge.link import (
+    ABANDONED_S,
+    ACK_DELAY_S,
+    ACK_EVERY,
+    APID_ACK,
+    APID_BULK,
+    APID_SYNC,
+    APID_URGENT,
+    RIDE_DELAY_S,
+    Link,
+)
 from firmware_bridge.packets import SpacePacket, decode_packet, encode_packet
 from firmware_bridge.responder import CAPACITY
 from firmware_bridge.session import LINK_VERSION, SyncKind
@@ -81,6 +91,7 @@ def test_the_catalogue_can_be_made_from_the_page():
         f"at most 2^{MAX_MESSAGE.bit_length() - 1} bytes",
         f"heard nothing for {ABANDONED_S:g} s",
         f"{ACK_DELAY_S * 1000:g} ms after a packet at the latest, and at once after {ACK_EVERY} packets",
+        f"own next packet instead, {RIDE_DELAY_S * 1000:g} ms at most",
         f"no good frame is heard for {SILENCE_S:g} s",
         "0xCBF43926",
     ],
