@@ -50,10 +50,36 @@ def _parser() -> argparse.ArgumentParser:
     warm_up = commands.add_parser("warm-up", help="compile all kernels ahead")
     warm_up.set_defaults(command=_warm_up)
     doctor = commands.add_parser("doctor", help="examine the board; exit 1 if something should be repaired")
+    doctor.add_argument(
+        "--root", type=Path, default=Path("/"), metavar="DIR", help="what stands for / (a mounted card)"
+    )
     doctor.set_defaults(command=_doctor)
+    _add_board_commands(commands)
     version = commands.add_parser("version", help="print the version")
     version.set_defaults(command=_version)
     return parser
+
+
+def _add_board_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    bundle = commands.add_parser("bundle", help="gather wheels for a 64-bit Arm board without a network")
+    bundle.add_argument("out", type=Path, metavar="DIR", help="folder to fill")
+    bundle.add_argument("--python", default="3.11", metavar="X.Y", help="Python of the board (default: %(default)s)")
+    bundle.add_argument(
+        "--source", type=Path, metavar="PATH", help="wheel or source tree of flightnode (default: this)"
+    )
+    bundle.set_defaults(command=_bundle)
+    install = commands.add_parser("install", help="make this board a node: environment, service, access to the port")
+    install.add_argument(
+        "--port", default=None, metavar="URL", help="line to serve (default: the PL011 at 921600 baud)"
+    )
+    install.add_argument("--prefix", type=Path, metavar="DIR", help="virtual environment (default: /opt/flightnode)")
+    install.add_argument("--bundle", type=Path, metavar="DIR", help="fill it from what `flightnode bundle` gathered")
+    install.add_argument(
+        "--root", type=Path, default=Path("/"), metavar="DIR", help="what stands for / (a mounted card)"
+    )
+    install.add_argument("--dry-run", action="store_true", help="print what would be written, and do nothing")
+    install.add_argument("--yes", action="store_true", help="do not ask")
+    install.set_defaults(command=_install)
 
 
 def _add_computer_options(parser: argparse.ArgumentParser) -> None:
@@ -150,10 +176,41 @@ def _warm_up(_options: argparse.Namespace) -> int:
     return 0
 
 
-def _doctor(_options: argparse.Namespace) -> int:
+def _doctor(options: argparse.Namespace) -> int:
     from node.doctor import examine, print_checks
+    from node.machine import Machine
 
-    return 0 if print_checks(examine()) else 1
+    return 0 if print_checks(examine(Machine(root=options.root))) else 1
+
+
+def _bundle(options: argparse.Namespace) -> int:
+    from node.board_packages import SCRIPT_FILE, make_bundle
+
+    made = make_bundle(options.out, python=options.python, source=options.source)
+    wheels = sorted(path.name for path in made.rglob("*.whl"))
+    print("\n".join(wheels))
+    print(f"copy {made} to the board, then there: sudo ./{SCRIPT_FILE}")
+    return 0
+
+
+def _install(options: argparse.Namespace) -> int:
+    from node.install import DEFAULT_PORT, DEFAULT_PREFIX, install, plan_installation, run_command
+    from node.machine import Machine
+
+    prefix = options.prefix or (DEFAULT_PREFIX if options.bundle else Path(sys.prefix))
+    port, machine = options.port or DEFAULT_PORT, Machine(root=options.root)
+    plan = plan_installation(machine, port=port, prefix=prefix, bundle=options.bundle)
+    print("\n".join(plan.lines()))
+    if options.dry_run:
+        return 0
+    done = install(plan, confirm=lambda: options.yes or _said_yes(), run=run_command)
+    print("installed" if done else "nothing was touched")
+    return 0
+
+
+def _said_yes() -> bool:
+    print("do this? [yes/no] ", end="", flush=True)
+    return sys.stdin.readline().strip().lower() in ("y", "yes")
 
 
 def _version(_options: argparse.Namespace) -> int:

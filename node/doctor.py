@@ -5,48 +5,19 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from pathlib import Path
 
 from firmware_bridge import crc
+from node.machine import Check, Machine
+from node.uart import MINI_UART, check_bluetooth, check_console, check_getty, check_latency_timers, uart_kind
 from node.vitals import NONE, Sensors
 
 SERIAL_NAMES = ("ttyAMA*", "ttyS0", "ttyUSB*", "ttyACM*", "serial0")
-MINI_UART = "ttyS0"
-CONSOLES = ("ttyAMA0", "ttyS0", "serial0")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Check:
-    """One finding; ``remedy`` is empty where nothing needs to be done."""
-
-    name: str
-    finding: str
-    remedy: str = ""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Machine:
-    """Where to look; another root is another machine.
-
-    Parameters
-    ----------
-    root : Path
-        What stands for ``/``.
-    """
-
-    root: Path = Path("/")
-
-    def read(self, name: str) -> str:
-        """Give the text of a file, empty where it is missing or closed to us."""
-        try:
-            return (self.root / name).read_text(errors="replace").replace("\0", " ").strip()
-        except OSError:
-            return ""
-
-    def find(self, folder: str, patterns: Iterable[str]) -> list[Path]:
-        """Give the files of a folder that match, sorted."""
-        return sorted({path for pattern in patterns for path in (self.root / folder).glob(pattern)})
+PROGRAMS = ("usr/bin/env", "bin/sh")
+COMPILERS = ("usr/bin/cc", "usr/bin/gcc", "usr/bin/clang")
+ELF_CLASS_AT = 4
+ELF_CLASS_64 = 2
+"""See elf(5), EI_CLASS."""
 
 
 def check_crc() -> Check:
@@ -103,29 +74,54 @@ def _check_port(machine: Machine, port: Path) -> Check:
             finding="not ours to open",
             remedy=f"sudo usermod -aG {_group_of(port)} $USER, then log in again",
         )
-    if port.name == MINI_UART and "Raspberry Pi" in machine.read("proc/device-tree/model"):
+    kind = uart_kind(machine, port.name)
+    if kind == MINI_UART:
         return Check(
             name=name,
             finding="the mini UART, whose baud rate follows the core clock that throttling changes",
             remedy="add dtoverlay=disable-bt to config.txt and use /dev/ttyAMA0",
         )
-    return Check(name=name, finding="may be opened")
+    return Check(name=name, finding=f"may be opened{f' ({kind})' if kind else ''}")
 
 
-def check_console(machine: Machine) -> Check:
-    """Tell whether the kernel talks on a serial port that the link wants for itself."""
-    words = machine.read("proc/cmdline").split()
-    ports = [word.removeprefix("console=").split(",")[0] for word in words if word.startswith("console=")]
-    taken = [port for port in ports if port in CONSOLES]
+def check_system(machine: Machine) -> Check:
+    """Tell whether programs here have 64 bits; a 64-bit kernel under a 32-bit system does not help."""
+    name = machine.first_of(PROGRAMS)
+    head = machine.head(name, ELF_CLASS_AT + 1) if name else b""
+    if len(head) <= ELF_CLASS_AT or not head.startswith(b"\x7fELF"):
+        return Check(name="word size", finding="no program found that tells its word size")
+    if head[ELF_CLASS_AT] == ELF_CLASS_64:
+        return Check(name="word size", finding="64 bit")
     return Check(
-        name="serial console",
-        finding=f"on {', '.join(taken)}" if taken else "off",
-        remedy=(
-            f"remove console={taken[0]} from cmdline.txt and mask serial-getty@{taken[0]}.service "
-            "if the link is to use this port"
-            if taken
-            else ""
-        ),
+        name="system",
+        finding="32 bit: there are no numba wheels for it",
+        remedy="install the 64-bit system (Raspberry Pi OS 64-bit)",
+    )
+
+
+def check_compiler(machine: Machine) -> Check:
+    """Tell whether packages could be built here that have no wheel."""
+    found = machine.first_of(COMPILERS)
+    if found:
+        return Check(name="C compiler", finding=f"/{found}")
+    return Check(
+        name="C compiler", finding="none; none is needed, since all four packages have wheels for 64-bit boards"
+    )
+
+
+def check_watchdog(machine: Machine) -> Check:
+    """Tell whether the board restarts itself when its system stands still."""
+    if not machine.first_of(("dev/watchdog", "dev/watchdog0")):
+        return Check(name="hardware watchdog", finding="none on this board")
+    files = machine.find("etc/systemd", ("system.conf", "system.conf.d/*.conf"))
+    texts = [machine.read(str(path.relative_to(machine.root))) for path in files]
+    lines = [line.strip() for text in texts for line in text.splitlines()]
+    if any(line.startswith("RuntimeWatchdogSec=") and not line.endswith(("=0", "=off", "=")) for line in lines):
+        return Check(name="hardware watchdog", finding="kept by systemd")
+    return Check(
+        name="hardware watchdog",
+        finding="there, and nobody keeps it: a system that hangs stays so until its power is cycled",
+        remedy="flightnode install (it sets RuntimeWatchdogSec)",
     )
 
 
@@ -136,7 +132,13 @@ def examine(machine: Machine | None = None) -> list[Check]:
         check_crc(),
         check_kernel_cache(),
         check_sensors(machine),
+        check_system(machine),
+        check_compiler(machine),
+        check_watchdog(machine),
         *check_serial_ports(machine),
+        *check_latency_timers(machine),
+        check_bluetooth(machine),
+        check_getty(machine),
         check_console(machine),
     ]
 

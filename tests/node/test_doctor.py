@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from node import doctor
+from node.__main__ import main
 from node.doctor import Check, Machine
 
 
@@ -81,6 +82,58 @@ def test_the_serial_console(tmp_path: Path, cmdline: str, finding: str) -> None:
 def test_a_slow_crc_engine_is_found(monkeypatch: pytest.MonkeyPatch, engine: str, sound: bool) -> None:
     monkeypatch.setattr(doctor.crc, "engine", lambda: engine)
     assert (doctor.check_crc().remedy == "") == sound
+
+
+@pytest.mark.parametrize(
+    ("head", "finding", "sound"),
+    [
+        (b"\x7fELF\x02", "64 bit", True),
+        (b"\x7fELF\x01", "32 bit", False),
+        (b"#!/bin/sh", "no program found", True),
+        (b"", "no program found", True),
+    ],
+)
+def test_a_32_bit_system_has_no_wheels(tmp_path: Path, head: bytes, finding: str, sound: bool) -> None:
+    path = tmp_path / "usr/bin/env"
+    path.parent.mkdir(parents=True)
+    path.write_bytes(head)
+    check = doctor.check_system(Machine(root=tmp_path))
+    assert check.finding.startswith(finding)
+    assert (check.remedy == "") == sound
+
+
+def test_a_missing_compiler_is_no_trouble(tmp_path: Path) -> None:
+    assert "none is needed" in doctor.check_compiler(Machine(root=tmp_path)).finding
+    put(tmp_path, "usr/bin/gcc", "")
+    assert doctor.check_compiler(Machine(root=tmp_path)).finding == "/usr/bin/gcc"
+
+
+@pytest.mark.parametrize(
+    ("device", "setting", "sound"),
+    [
+        ("dev/null", "", True),
+        ("dev/watchdog", "#RuntimeWatchdogSec=15", False),
+        ("dev/watchdog0", "RuntimeWatchdogSec=0", False),
+        ("dev/watchdog", "RuntimeWatchdogSec=15", True),
+    ],
+)
+def test_the_boards_own_watchdog(tmp_path: Path, device: str, setting: str, sound: bool) -> None:
+    put(tmp_path, device, "")
+    put(tmp_path, "etc/systemd/system.conf.d/x.conf", f"[Manager]\n{setting}\n")
+    assert (doctor.check_watchdog(Machine(root=tmp_path)).remedy == "") == sound
+
+
+def test_what_is_installed_satisfies_the_doctor(tmp_path: Path) -> None:
+    put(tmp_path, "dev/watchdog", "")
+    assert doctor.check_watchdog(Machine(root=tmp_path)).remedy
+    assert main(["install", "--root", str(tmp_path), "--yes"]) == 0
+    assert doctor.check_watchdog(Machine(root=tmp_path)).remedy == ""
+
+
+def test_another_root_is_examined_on_request(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    put(tmp_path, "proc/cmdline", "console=serial0,115200")
+    assert main(["doctor", "--root", str(tmp_path)]) == 1
+    assert "serial console: on serial0" in capsys.readouterr().out
 
 
 def test_every_remedy_is_one_line_below_its_finding() -> None:
