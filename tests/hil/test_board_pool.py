@@ -32,19 +32,21 @@ TRIALS = 60
 
 
 class Mortal(MemoryHost):
-    """A node that is gone for good once so many connections have ended it."""
+    """A node that does not come back once it has burnt down."""
 
-    def __init__(self, lives: int = 1) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        self._lives = lives
-        self.bridge: Bridge | None = None
+        self._lives = 1
 
     def connect(self) -> Bridge:
         if not self._lives:
             raise PortError("the board has burnt down")
         self._lives -= 1
-        self.bridge = super().connect()
-        return self.bridge
+        return super().connect()
+
+    def burn(self) -> None:
+        """End the node, from any thread; its line ends with it."""
+        self._node.close()
 
 
 @pytest.fixture
@@ -130,7 +132,7 @@ def test_a_board_that_dies_gives_its_work_back(tmp_path: Path, impatient: None) 
         for row in pool.collect(missing_of(experiment)):
             rows.append(row)
             if len(rows) == TRIALS:
-                hosts["mortal"].bridge.close()
+                hosts["mortal"].burn()
         links = pool.links()
     assert essence(rows) == reference
     lost = [row for row in attempts(rows) if "mortal was lost" in row.reason]
@@ -153,7 +155,7 @@ def test_the_last_board_takes_what_is_missing_with_it_and_the_run_goes_on_later(
     def burn(event: ProgressEvent) -> None:
         if event.done == TRIALS:
             for host in made:
-                host.bridge.close()
+                host.burn()
 
     options = RunOptions(target="memory,memory")
     with monkeypatch.context() as patch:
