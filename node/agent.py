@@ -47,6 +47,13 @@ class Service(Protocol):
     def load_inputs(self, path: Path) -> None:
         """Load the inputs that runs refer to."""
 
+    @property
+    def background_wait_s(self) -> float | None:
+        """Seconds until there is work to do beside requests, 0 where there is; None: never."""
+
+    def work_in_background(self) -> None:
+        """Do a short piece of it."""
+
     def close(self) -> None:
         """Give files and clocks back."""
 
@@ -102,6 +109,16 @@ class Resident:
         self._service = self._factory()
         return Abnormal(kind=kind, detail=str(cause), boot_id=0)
 
+    @property
+    def background_wait_s(self) -> float | None:
+        """Seconds until there is work to do beside requests; None: never."""
+        return self._service.background_wait_s
+
+    def work_in_background(self) -> None:
+        """Do a short piece of it where it is due."""
+        if self._service.background_wait_s == 0.0:
+            self._service.work_in_background()
+
     def close(self) -> None:
         """Close the service."""
         self._service.close()
@@ -156,10 +173,16 @@ def run_child(descriptor: int, storage: Path, factory: ServiceFactory, prepare: 
         if prepare is not None:
             prepare(pipe.send)
         pipe.send(Done())
-        while messages := pipe.wait():
+        while True:
+            messages = pipe.wait(resident.background_wait_s)
+            if not messages and pipe.ended:
+                break
             for message in messages:
                 pipe.send(resident.answer(message))
                 pipe.drain()
+                resident.work_in_background()
+            if not messages:
+                resident.work_in_background()
         resident.close()
     return 0
 

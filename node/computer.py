@@ -137,6 +137,7 @@ class Computer:
         self._stuck.clear()
         if self.state_guard is not None:
             self.state_guard.taken()
+        self.scrubber.rewind()
         np.copyto(self.arena.u8, self._pristine)
         sound = DIGEST(self.arena.u8) == self._digest
         if not sound:
@@ -335,10 +336,11 @@ class Computer:
 
     def scrub(self) -> DecodeReport:
         """Check and correct every guarded region once."""
-        report = self.scrubber.scrub()
-        self.assert_stuck()
-        self.count(report)
-        return report
+        return self._counted(self.scrubber.scrub())
+
+    def scrub_slice(self, max_words: int) -> DecodeReport:
+        """Check and correct the next words, see :meth:`node.ecc.Scrubber.scrub_slice`."""
+        return self._counted(self.scrubber.scrub_slice(max_words))
 
     def count(self, report: DecodeReport) -> None:
         """Add what a check found to the counters."""
@@ -347,7 +349,9 @@ class Computer:
 
     def correct_step(self, step: int) -> DecodeReport:
         """Let the code repair what one step reads of the guarded regions."""
-        report = self.checks.correct(step)
+        return self._counted(self.checks.correct(step))
+
+    def _counted(self, report: DecodeReport) -> DecodeReport:
         self.assert_stuck()
         self.count(report)
         return report

@@ -109,7 +109,7 @@ class LockstepRun:
             return
         if self._computer.scrubber.due(number):
             started_ns = time.perf_counter_ns()
-            sound = self._correct()
+            sound = self._correct(self._computer.protection.scrub_slice)
             self._protect_ns += self._spent_ns(started_ns)
             if not sound:
                 self._recover(number)
@@ -121,8 +121,9 @@ class LockstepRun:
         """Give the time since then, as long as it is at the clock that is allowed."""
         return self._computer.throttle.spent_ns(time.perf_counter_ns() - started_ns)
 
-    def _correct(self) -> bool:
-        report = self._computer.scrub()
+    def _correct(self, max_words: int = 0) -> bool:
+        """Scrub the next words, or everything; give True where nothing was found that could not be corrected."""
+        report = self._computer.scrub_slice(max_words) if max_words else self._computer.scrub()
         self._report += report
         return report.detected == 0
 

@@ -80,13 +80,16 @@ class MessagePipe:
             self.ended = True
         return self._complete()
 
-    def wait(self) -> list[Message]:
-        """Block until a message has come; an empty list means that the other end has closed."""
+    def wait(self, timeout_s: float | None = None) -> list[Message]:
+        """Block until a message has come, for so long at most; an empty list without a timeout: the other end closed.
+
+        With a timeout ``ended`` tells the one from the other.
+        """
         while True:
             writers = [self] if self.wants_to_write else []
-            select.select([self], writers, [])
+            heard = any(select.select([self], writers, [], timeout_s))
             self.flush()
-            if (messages := self.receive()) or self.ended:
+            if (messages := self.receive()) or self.ended or (timeout_s is not None and not heard):
                 return messages
 
     def drain(self) -> None:

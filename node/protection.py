@@ -6,8 +6,12 @@ import json
 from dataclasses import asdict, dataclass, fields
 from difflib import get_close_matches
 from enum import Enum
+from math import isfinite
 
 from firmware_bridge.errors import ConfigError
+
+LEAST_SLICE = 64
+"""Words of the smallest slice of a scrub; a code of larger blocks takes one block at least."""
 
 
 class OnDetected(Enum):
@@ -67,6 +71,12 @@ class Protection:
         reads.
     on_alarm : OnAlarm
         What follows when one of these checks fails.
+    scrub_slice : int
+        Words of a scrub between inferences, which then goes over the memory slice by slice; 0: all of it each time.
+    scrub_seconds, scrub_share, scrub_target : float
+        Scrub in the background too, beside the inferences and by the clock: one pass in so many seconds, or so much of
+        the time, or as often as keeps the chance of an uncorrectable word in a day at this value. 0 is off; one of the
+        three. Runs in logical time are never scrubbed so.
 
     Examples
     --------
@@ -86,6 +96,10 @@ class Protection:
     redundancy: int = 1
     verify_on_use: bool = False
     on_alarm: OnAlarm = OnAlarm.CORRECT
+    scrub_slice: int = 0
+    scrub_seconds: float = 0.0
+    scrub_share: float = 0.0
+    scrub_target: float = 0.0
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "regions", tuple(self.regions))
@@ -93,9 +107,10 @@ class Protection:
             object.__setattr__(self, key, _choice(kind, key, getattr(self, key)))
         self._check_guards()
         self._check_checks()
+        self._check_background()
 
     def _check_guards(self) -> None:
-        for name in ("scrub_period", "checkpoint_period", "padding_bytes"):
+        for name in ("scrub_period", "checkpoint_period", "padding_bytes", "scrub_slice"):
             if getattr(self, name) < 0:
                 raise ConfigError(f"protection: {name} = {getattr(self, name)}: give 0 or more")
         unknown = set(self.regions) - {"weights", "steps", "state"}
@@ -109,6 +124,20 @@ class Protection:
             raise ConfigError(f"protection: slowdown = {self.slowdown}: give 1.0 (full speed) or more")
         if self.on_detected is OnDetected.ROLLBACK and not self.checkpoint_period:
             raise ConfigError("protection: on_detected = rollback needs a checkpoint_period of 1 or more")
+
+    def _check_background(self) -> None:
+        if self.scrub_slice and self.scrub_slice < LEAST_SLICE:
+            raise ConfigError(f"protection: scrub_slice = {self.scrub_slice}: give {LEAST_SLICE} words or more, or 0")
+        paces = {name: getattr(self, name) for name in ("scrub_seconds", "scrub_share", "scrub_target")}
+        given = [name for name, value in paces.items() if value]
+        for name, value in paces.items():
+            if not (isfinite(value) and value >= 0.0) or (name != "scrub_seconds" and value >= 1.0):
+                wanted = "seconds" if name == "scrub_seconds" else "a share below 1"
+                raise ConfigError(f"protection: {name} = {value}: give {wanted}, or 0 for none")
+        if len(given) > 1:
+            raise ConfigError(f"protection: {' and '.join(given)} are both given; choose one pace")
+        if given and (self.code == "none" or not self.regions):
+            raise ConfigError(f"protection: {given[0]} scrubs by a code: name a code, and regions that it guards")
 
     def _check_checks(self) -> None:
         if self.redundancy not in (1, 2, 3):

@@ -33,7 +33,9 @@ from firmware_bridge.messages import (
     Telemetry,
     TelemetryRequest,
 )
+from node.background import background_scrub, check_background
 from node.computer import Computer, Counters
+from node.ecc.pacing import Pacer
 from node.interrupts import raise_interrupt, real_interrupt
 from node.layout import layout_of
 from node.lockstep import LockstepRun
@@ -62,6 +64,7 @@ class Service:
         self._throttle = Throttle()
         self._computer: Computer | None = None
         self._samples: list[dict[str, NDArray[np.generic]]] = []
+        self._background: Pacer | None = None
         self._started_s = time.monotonic()
         self._load_mark = (time.monotonic(), 0.0)
         self._handlers: dict[type, Callable[..., Message]] = {
@@ -117,6 +120,7 @@ class Service:
 
     def _configure(self, message: Configure) -> Done:
         protection = Protection.from_json(message.protection)
+        check_background(protection)
         if self._image is not None:
             layout_of(self._image, protection)  # what cannot be laid out is refused before the old computer goes
         self._protection = protection
@@ -127,6 +131,7 @@ class Service:
         if self._image is None:
             return
         if self._computer is not None:
+            self._background = None
             self._computer.close()
             self._computer = None
         self._computer = Computer(
@@ -139,6 +144,7 @@ class Service:
         self._rehearse(self._computer)
         if self._samples:
             self._computer.learn(self._samples)
+        self._background = background_scrub(self._computer)
 
     @staticmethod
     def _rehearse(computer: Computer) -> None:
@@ -165,6 +171,7 @@ class Service:
         computer = self._ready()
         if not self._samples:
             raise Refused("no inputs are loaded: load them first")
+        self._background = None  # from here on time is logical, until the next Reset or Configure
         return LockstepRun(computer, self._samples, message).execute()
 
     def _inject(self, message: Inject) -> Injected:
@@ -222,6 +229,7 @@ class Service:
         computer = self._ready()
         computer.reset()
         computer.counters = Counters()
+        self._background = background_scrub(computer)
         self._throttle.reset()
         return Done()
 
@@ -281,6 +289,18 @@ class Service:
         now_s, busy_s = time.monotonic(), self._throttle.busy_s
         self._load_mark = (now_s, busy_s)
         return min(1.0, (busy_s - busy_then_s) / (now_s - marked_s)) if now_s > marked_s else 0.0
+
+    # ---- beside commands ---------------------------------------------------------------------------------------
+
+    @property
+    def background_wait_s(self) -> float | None:
+        """Seconds until the next slice of a scrub is due, 0 where it is; None where none is asked for."""
+        return None if self._background is None else self._background.wait_s
+
+    def work_in_background(self) -> None:
+        """Scrub one slice if it is due."""
+        if self._background is not None:
+            self._background.work()
 
     def close(self) -> None:
         """Close the computer and give the board its clocks back."""

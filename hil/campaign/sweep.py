@@ -31,6 +31,10 @@ STORED = frozenset(
         "padding_bytes",
         "slowdown",
         "on_alarm",
+        "scrub_slice",
+        "scrub_seconds",
+        "scrub_share",
+        "scrub_target",
     }
 )
 """Fields of a Protection that take no time in a sound inference; every other one acts on the computation."""

@@ -59,10 +59,10 @@ class Choice:
 
 def failures(rival: Rival, rates: Rates) -> Estimate:
     """Give a protection's failures per day, the board's own crashes included."""
-    scale = rival.relative_time
+    crashes, strikes = rival.relative_time * rates.crashes, rival.exposed_time * rates.strikes
 
     def total(failure: float) -> float:
-        return scale * (rates.crashes + rates.strikes * failure)
+        return crashes + strikes * failure
 
     return Estimate(low=total(rival.failure.low), best=total(rival.failure.best), high=total(rival.failure.high))
 
@@ -72,14 +72,14 @@ def excess(rival: Rival, other: Rival, rates: Rates) -> Estimate:
 
     ``t f - u g = u (f - g) + (t - u) f`` with times ``t``, ``u`` and failures per strike ``f``, ``g``.
     """
-    slower = rival.relative_time - other.relative_time
+    slower = rival.exposed_time - other.exposed_time
     difference = rival.exceeds(other)
     own = (rival.failure.low, rival.failure.high)
     extremes = sorted(slower * value for value in own)
-    crashes = slower * rates.crashes
+    crashes = (rival.relative_time - other.relative_time) * rates.crashes
 
     def total(difference: float, exposed: float) -> float:
-        return crashes + rates.strikes * (other.relative_time * difference + exposed)
+        return crashes + rates.strikes * (other.exposed_time * difference + exposed)
 
     return Estimate(
         low=total(difference.low, extremes[0]),

@@ -49,6 +49,11 @@ class Rival:
         return self.task.name
 
     @property
+    def exposed_time(self) -> float:
+        """The same without the time that its strikes are counted for already (idling, computing again)."""
+        return self.relative_time / Protection.from_json(self.task.record.protection).time_factor
+
+    @property
     def is_unprotected(self) -> bool:
         """True for the control ``none``."""
         return self.task.record.control == "none"

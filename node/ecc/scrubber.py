@@ -38,8 +38,22 @@ class Scrubber:
         """Set the counters to zero and let the next slice begin at the first word."""
         self.scrubs = 0
         self.total = DecodeReport()
+        self.rewind()
+
+    def rewind(self) -> None:
+        """Let the next slice begin at the first word; the counters stay."""
         self._region = 0
         self._word = 0
+
+    @property
+    def words(self) -> int:
+        """Words of all regions."""
+        return sum(region.words for region in self.regions)
+
+    @property
+    def least_slice(self) -> int:
+        """Words of the smallest slice that every region's code can take."""
+        return max((region.code.grain_words for region in self.regions), default=GRAIN_WORDS)
 
     def due(self, inference: int) -> bool:
         """Tell whether a scrub belongs before this inference: 0, ``period``, 2 ``period``, ..."""

@@ -56,6 +56,11 @@ class StandinService:
             os._exit(9)
         self.image, self.inputs = data, b""
 
+    background_wait_s = None
+
+    def work_in_background(self) -> None:
+        """There is none."""
+
     def load_inputs(self, path: Path) -> None:
         if not self.image:
             raise Refused("inputs before the image")
