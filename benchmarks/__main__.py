@@ -6,9 +6,9 @@ import argparse
 import importlib
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from benchmarks.contest import NotMeasurable, OpenContest, Ratio, measure
+from benchmarks.contest import NotMeasurable, OpenContest, Ratio, Work, measure
 from benchmarks.goals import GROUPS, Goal, read_goals
 from firmware_bridge.errors import ConfigError
 
@@ -20,6 +20,7 @@ class Finding:
     goal: Goal
     ratio: Ratio | None = None
     missing: str = ""
+    counted: Work | None = None
 
     @property
     def failed(self) -> bool:
@@ -41,6 +42,12 @@ class Finding:
             f"{kind} {goal.ratio:.2f} {verdict} {abs(margin):.0%}  [{_seconds(found.ours_s)} a call]"
         )
 
+    def details(self) -> str:
+        """Give what the goal says, and the rates where they are counted."""
+        if self.ratio is None or self.counted is None:
+            return self.goal.what
+        return f"{self.goal.what}\n{'':36} {self.counted.rates(self.ratio)}"
+
 
 def find(goals: Sequence[Goal], contests: Mapping[str, Mapping[str, OpenContest]]) -> list[Finding]:
     """Measure each contest once, in the order of the goals, and print each finding as it comes."""
@@ -50,8 +57,8 @@ def find(goals: Sequence[Goal], contests: Mapping[str, Mapping[str, OpenContest]
         key = (goal.group, goal.contest)
         if key not in measured:
             measured[key] = _measure(goal, contests[goal.group][goal.contest])
-        finding = Finding(goal=goal, ratio=measured[key].ratio, missing=measured[key].missing)
-        print(f"{finding.line()}\n{'':36} {goal.what}", flush=True)
+        finding = replace(measured[key], goal=goal)
+        print(f"{finding.line()}\n{'':36} {finding.details()}", flush=True)
         findings.append(finding)
     return findings
 
@@ -62,7 +69,7 @@ def _measure(goal: Goal, open_contest: OpenContest) -> Finding:
         return Finding(goal=goal, missing=missing)
     try:
         with open_contest() as contest:
-            return Finding(goal=goal, ratio=measure(contest))
+            return Finding(goal=goal, ratio=measure(contest), counted=contest.counted)
     except NotMeasurable as error:
         return Finding(goal=goal, missing=str(error))
 

@@ -21,6 +21,42 @@ class NotMeasurable(Exception):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Work:
+    """What is counted, for a reader who wants rates and not ratios alone.
+
+    Parameters
+    ----------
+    unit : str
+        What is counted, in the plural.
+    ours, reference : int
+        How many of them one call of each side does.
+    times : int
+        Parts of each.
+    of_each : str
+        What the parts are, in the plural.
+    note : str
+        What else was found before the measurement.
+    """
+
+    unit: str
+    ours: int
+    reference: int
+    times: int
+    of_each: str
+    note: str = ""
+
+    def rates(self, ratio: Ratio) -> str:
+        """Give the rates of both sides as a line."""
+        sides = ((self.ours, ratio.ours_s), (self.reference, ratio.reference_s))
+        ours, reference = (
+            f"{count / taken_s:,.0f} {self.unit}/s = {self.times * count / taken_s:,.0f} {self.of_each}/s"
+            for count, taken_s in sides
+        )
+        note = f"; {self.note}" if self.note else ""
+        return f"ours {ours}; reference {reference}; {self.times} {self.of_each} each{note}"
+
+
+@dataclass(frozen=True, kw_only=True)
 class Contest:
     """What is timed against what.
 
@@ -35,12 +71,15 @@ class Contest:
     clock : callable
         Seconds. The CPU time of this thread leaves out other processes; what waits for a disk, a line or another
         process needs :func:`time.perf_counter`; a simulation brings its own.
+    counted : Work, optional
+        Prints rates too.
     """
 
     ours: Callable[[], object]
     reference: Callable[[], object] | float
     work: float = 1.0
     clock: Callable[[], float] = time.thread_time
+    counted: Work | None = None
 
 
 OpenContest = Callable[[], AbstractContextManager[Contest]]
@@ -54,8 +93,8 @@ class Ratio:
     ----------
     median, low, high : float
         Median, lower and upper quartile of (reference time / our time) per unit of work.
-    ours_s : float
-        Median time of one call of ours.
+    ours_s, reference_s : float
+        Median times of one call.
     repeats : int
         Number of alternations.
     """
@@ -64,6 +103,7 @@ class Ratio:
     low: float
     high: float
     ours_s: float
+    reference_s: float
     repeats: int
 
 
@@ -74,13 +114,15 @@ def measure(contest: Contest) -> Ratio:
     reference = contest.reference if isinstance(contest.reference, float) else _Side(contest.reference, clock)
     ratios: list[float] = []
     our_times: list[float] = []
+    reference_times: list[float] = []
     end = time.perf_counter() + PATIENCE_S
     while len(ratios) < REPEATS and (len(ratios) < LEAST_REPEATS or time.perf_counter() < end):
-        reference_s = reference if isinstance(reference, float) else reference.sample_s()
+        reference_times.append(reference if isinstance(reference, float) else reference.sample_s())
         our_times.append(ours.sample_s())
-        ratios.append(contest.work * reference_s / our_times[-1])
+        ratios.append(contest.work * reference_times[-1] / our_times[-1])
     low, median, high = statistics.quantiles(ratios, n=4, method="inclusive")
-    return Ratio(median=median, low=low, high=high, ours_s=statistics.median(our_times), repeats=len(ratios))
+    ours_s, reference_s = statistics.median(our_times), statistics.median(reference_times)
+    return Ratio(median=median, low=low, high=high, ours_s=ours_s, reference_s=reference_s, repeats=len(ratios))
 
 
 class _Side:

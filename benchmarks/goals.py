@@ -1,4 +1,4 @@
-"""The goals of ``goals.toml``, each checked when it is read."""
+"""The goals of ``goals.toml`` and ``goals_injection.toml``, each checked when it is read."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 from firmware_bridge.errors import ConfigError
 
-GOALS_FILE = Path(__file__).with_name("goals.toml")
+GOALS_FILES = tuple(Path(__file__).with_name(name) for name in ("goals.toml", "goals_injection.toml"))
 GROUPS = ("inference", "campaign", "ecc", "link", "recovery")
 
 
@@ -63,8 +63,8 @@ class Goal:
         return None
 
 
-def read_goals(path: Path = GOALS_FILE) -> tuple[Goal, ...]:
-    """Give the goals in the order of the file.
+def read_goals(*paths: Path) -> tuple[Goal, ...]:
+    """Give the goals in the order of the files, by default of all there are.
 
     Raises
     ------
@@ -73,7 +73,8 @@ def read_goals(path: Path = GOALS_FILE) -> tuple[Goal, ...]:
     """
     known = {item.name for item in fields(Goal)}
     goals: list[Goal] = []
-    for entry in tomllib.loads(path.read_text())["goal"]:
+    entries = [(path, entry) for path in paths or GOALS_FILES for entry in tomllib.loads(path.read_text())["goal"]]
+    for path, entry in entries:
         name = entry.get("name", f"number {len(goals) + 1}")
         unknown = set(entry) - known
         lacking = {"group", "name", "what", "ratio"} - set(entry)
@@ -82,7 +83,7 @@ def read_goals(path: Path = GOALS_FILE) -> tuple[Goal, ...]:
         goals.append(_goal(entry))
     seen = [(goal.group, goal.name) for goal in goals]
     for twice in {key for key in seen if seen.count(key) > 1}:
-        raise ConfigError(f"{path.name}: goal {twice[0]}/{twice[1]} is there twice")
+        raise ConfigError(f"goal {twice[0]}/{twice[1]} is there twice")
     return tuple(goals)
 
 

@@ -139,6 +139,6 @@ class WorkingMemory:
         first = np.array([np.prod(specs[0].shape), TYPES[specs[0].dtype]], np.int64)
         table = table.copy()
         table[table[:, tables.KIND] == tables.ACTIVATION, tables.ELEMENT] += self._work
-        outputs = (places, first, index, kept)
+        outputs = (places, first, index, kept, np.zeros(frames, np.int64))
         number = run_faults(self.memory, self.plan, self.state, self.work, table, outputs, effects)
         return effects, index[:number], kept[:number]

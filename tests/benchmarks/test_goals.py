@@ -6,7 +6,7 @@ from contextlib import contextmanager
 import pytest
 
 import benchmarks.__main__ as command
-from benchmarks.contest import LEAST_REPEATS, REPEATS, Contest, NotMeasurable, Ratio, measure
+from benchmarks.contest import LEAST_REPEATS, REPEATS, Contest, NotMeasurable, Ratio, Work, measure
 from benchmarks.goals import GROUPS, Goal, read_goals
 from firmware_bridge.errors import ConfigError
 
@@ -158,6 +158,19 @@ def test_a_finding_says_by_how_much(capsys, changed, ratio, failed, said):
     assert said in capsys.readouterr().out
 
 
+def test_rates_are_those_of_each_side(capsys):
+    @contextmanager
+    def counted():
+        clock = Clock()
+        work = Work(unit="faults", ours=50, reference=2, times=100, of_each="evaluations", note="all alike")
+        yield Contest(ours=clock.taking(0.5), reference=clock.taking(0.1), work=25, clock=clock, counted=work)
+
+    command.find([goal()], {"ecc": {"a": counted}})
+    said = capsys.readouterr().out
+    assert "ours 100 faults/s = 10,000 evaluations/s; reference 20 faults/s = 2,000 evaluations/s" in said
+    assert said.rstrip().endswith("100 evaluations each; all alike")
+
+
 def test_what_cannot_be_measured_is_said_and_does_not_fail(capsys):
     findings = command.find([goal()], {"ecc": {"a": impossible}})
     assert not findings[0].failed
@@ -177,7 +190,7 @@ def test_goals_that_share_a_contest_are_measured_once():
 
 @pytest.mark.parametrize(("measured", "code"), ((3.0, 0), (1.0, 1)))
 def test_the_exit_code_is_1_when_a_goal_is_missed(monkeypatch, capsys, measured, code):
-    ratio = Ratio(median=measured, low=measured, high=measured, ours_s=1e-3, repeats=5)
+    ratio = Ratio(median=measured, low=measured, high=measured, ours_s=1e-3, reference_s=2e-3, repeats=5)
     monkeypatch.setattr(command, "read_goals", lambda: (goal(group="ecc", name="hsiao-encode"),))
     monkeypatch.setattr(command, "measure", lambda _: ratio)
     monkeypatch.setattr("benchmarks.bench_ecc.DATA_BYTES", 4096)

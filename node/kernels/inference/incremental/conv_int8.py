@@ -24,7 +24,13 @@ from node.kernels.inference.columns import (
     ZERO_OUT,
 )
 from node.kernels.inference.incremental.dirty import enter, lists_of
-from node.kernels.inference.incremental.lanes import add_products, requantise_sums
+from node.kernels.inference.incremental.lanes import (
+    add_products,
+    add_products_to_four,
+    differing,
+    lowest_one,
+    requantise_sums,
+)
 from node.kernels.inference.incremental.reach import along, window_of
 from node.kernels.inference.incremental.tables import (
     BASE,
@@ -98,14 +104,18 @@ def list_changes(u8: Any, i32: Any, pairs: int, part: Any, twin: Any) -> int:
     values, 128 for int8).
     """
     place, size, channel = part
-    values, others = u8[place : place + size], u8[place + twin[0] : place + twin[0] + size]
-    flip, listed = np.int32(twin[1]), i32[pairs // 4 : pairs // 4 + 2 * size]
+    golden, flip = twin[0], np.int32(twin[1])
+    listed = i32[pairs // 4 : pairs // 4 + 2 * size]
     count = 0
-    for i in range(size):
-        if values[i] != others[i]:
+    for first in range(0, size, LANES):
+        found = differing(u8, place + first, place + golden + first) & ((1 << min(LANES, size - first)) - 1)
+        while found != 0:
+            i = first + lowest_one(found)
+            value, other = np.int32(u8[place + i]), np.int32(u8[place + golden + i])
             listed[2 * count] = (channel + i) * LANES
-            listed[2 * count + 1] = (np.int32(values[i]) ^ flip) - (np.int32(others[i]) ^ flip)
+            listed[2 * count + 1] = (value ^ flip) - (other ^ flip)
             count += 1
+            found &= found - 1
     return count
 
 
@@ -158,14 +168,21 @@ def add_changes(
             entry = first_out + down * out_w + right
             if not marks[entry]:
                 slots[entry] = count
-                copy_bytes(u8, golden + entry * pixel_bytes, changed + count * pixel_bytes, pixel_bytes)
+                for part in range(0, pixel_bytes, 4 * LANES):
+                    copy_bytes(u8, golden + entry * pixel_bytes + part, changed + count * pixel_bytes + part, 4 * LANES)
                 count = enter(marks, reached, count, entry)
             place = changed + slots[entry] * pixel_bytes + offset
             column = place_weights + tap_bytes * (ky * kernel_w + kx)
-            for _ in range(panels):
-                add_products(u8, place, column, pairs[0], pairs[1])
+            panel_bytes, left = tap_bytes * taps, panels
+            while left >= 4:
+                add_products_to_four(u8, place, column, panel_bytes, pairs[0], pairs[1])
+                place += 4 * 4 * LANES
+                column += 4 * panel_bytes
+                left -= 4
+            for _ in range(left):
+                add_products(u8, place, column, panel_bytes, pairs[0], pairs[1])
                 place += 4 * LANES
-                column += tap_bytes * taps
+                column += panel_bytes
     return count
 
 

@@ -54,4 +54,5 @@ def golden_sums(memory: Any, plan: Any, step: int) -> None:
                     i32[sizes[PAIRS] // 4 + 2 * k + 1] = (np.int32(u8[sizes[GATHERED] + k]) ^ flip) - shift
                 for panel in range(panels):
                     column = (group * panels + panel) * LANES
-                    add_products(u8, sums + 4 * column, row[WEIGHTS] + column * depth, sizes[PAIRS], depth)
+                    weights = row[WEIGHTS] + column * depth
+                    add_products(u8, sums + 4 * column, weights, LANES * depth, sizes[PAIRS], depth)

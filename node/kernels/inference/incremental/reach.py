@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from node.jit import kernel
+from node.kernels.inference.bounds import is_dense
 from node.kernels.inference.columns import (
     DILATION_H,
     DILATION_W,
@@ -54,6 +55,11 @@ def reach_windows(plan: Any, state: Any, step: int, tensor: int, shift: int) -> 
     block, blocks, blocks_out = tensors[tensor, BLOCK], tensors[tensor, BLOCKS], tensors[out, BLOCKS]
     window = window_of(row)
     count = counts[out]
+    if is_dense(row) and block == channels and blocks == pixels and shift == 0:
+        for i in range(counts[tensor]):
+            count = enter(marks, reached, count, lists[i])
+        counts[out] = count
+        return
     for i in range(counts[tensor]):
         frame = lists[i] // blocks
         first = (lists[i] - frame * blocks) * block - shift

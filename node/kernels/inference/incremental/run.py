@@ -61,12 +61,16 @@ def run_faults(memory: Any, plan: Any, state: Any, work: Any, faults: Any, outpu
         Sorted so that faults of one element are neighbours.
     outputs : tuple of ndarray
         int64 [outputs, 3] (tensor, first byte, bytes); int64 (elements and type of the first one, see
-        ``winner``); int64 [room, 2] for (fault, frame) and uint8 [room, bytes] for the outputs that differ.
+        ``winner``); int64 [room, 2] for (fault, frame) and uint8 [room, bytes] for the outputs that differ; int64
+        [frames], where the golden winners are written.
     effects : ndarray of uint8, [faults, frames]
         Where SAME, WRONG or MOVED is written.
     """
     kept = 0
     first = 0
+    golden = outputs[0][0, 1] + plan[3][GOLDEN]
+    for frame in range(plan[3][FRAMES]):
+        outputs[4][frame] = winner(memory, golden + frame * plan[3][FRAME_BYTES], outputs[1])
     while first < len(faults):
         kind = faults[first, KIND]
         size = 1
@@ -155,7 +159,7 @@ def classify(memory: Any, plan: Any, state: Any, outputs: Any, effects: Any, pos
     ``position`` is (number of the fault, outputs kept before it); the number kept after it is given.
     """
     tensors, sizes = plan[2], plan[3]
-    places, first_output, kept_index, kept_bytes = outputs
+    places, first_output, kept_index, kept_bytes, winners = outputs
     number, kept = position
     effects[:] = SAME
     for i in range(len(places)):
@@ -167,7 +171,7 @@ def classify(memory: Any, plan: Any, state: Any, outputs: Any, effects: Any, pos
         if effects[frame] == SAME:
             continue
         place = places[0, 1] + frame * sizes[FRAME_BYTES]
-        if winner(memory, place, first_output) != winner(memory, place + sizes[GOLDEN], first_output):
+        if winner(memory, place, first_output) != winners[frame]:
             effects[frame] = MOVED
         if kept < len(kept_index):
             kept_index[kept, 0], kept_index[kept, 1] = number, frame
@@ -219,9 +223,10 @@ def warm() -> None:
     state = (np.zeros(0, np.bool_), none, np.zeros(0, np.int64), none)
     work = (np.zeros(32, np.int64), np.zeros(4, np.int64))
     outputs = (
-        np.zeros((0, 3), np.int64),
+        np.zeros((1, 3), np.int64),
         np.zeros(2, np.int64),
         np.zeros((0, 2), np.int64),
         np.zeros((0, 0), np.uint8),
+        np.zeros(0, np.int64),
     )
     run_faults(memory, plan, state, work, np.zeros((0, 6), np.int64), outputs, np.zeros((0, 1), np.uint8))

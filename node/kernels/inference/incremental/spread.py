@@ -77,7 +77,7 @@ def compute(memory: Any, plan: Any, state: Any, step: int, line: Any) -> None:
     """Compute every listed output block of a step other than CONV_INT8."""
     opcode = plan[0][step, OPCODE]
     if opcode == CONV_F32:
-        compute_conv_f32(memory, plan, state, step)
+        compute_conv_f32(memory, plan, state, step, line)
     elif opcode == TRANSPOSE:
         compute_transposed(memory, plan, state, step)
     elif windowed(opcode):

@@ -296,7 +296,11 @@ def strike_f32(memory: Any, plan: Any, held: Any, faults: Any) -> None:
         lines = sizes[LINES] + 4 * LANES * (panel * depth + product)
         sums = sizes[START_SUMS] + 4 * LANES * panel
         out = sizes[VARIANTS] + 4 * LANES * panel
-        tile_f32(u8, sizes[CHANNEL] + 4 * product, depth, lines, depth - product, sums, out, count, clamp)
+        left = sizes[CHANNEL] + 4 * product
+        if len(faults) > 1:
+            tile_f32(u8, left, depth, lines, depth - product, sums, out, count, clamp)
+        else:
+            tile_f32_row(u8, left, depth, lines, depth - product, sums, out, count, clamp)
     if faults[0, KIND] == WEIGHT_F32:
         for r in range(len(faults)):
             i32[weights + r * depth] = bits

@@ -1,0 +1,1 @@
+"""Fault injectors side by side: the exact engine, onnxruntime driven in four ways, torch, and tools built on it."""
