@@ -8,8 +8,7 @@ import numpy as np
 
 from node.ecc.code import WORD_BYTES, Bytes, Code, DecodeReport, word_count
 from node.kernels.codes import vertical
-from node.kernels.codes.blocks import BLOCK_BYTES, BLOCK_WORDS, ROW_BYTES, ROW_WORDS, ROWS
-from node.kernels.codes.digest import DIGEST_BYTES
+from node.kernels.codes.blocks import BLOCK_BYTES, BLOCK_WORDS, RECORD_BYTES, ROW_BYTES, ROW_WORDS, ROWS
 
 
 @dataclass(frozen=True)
@@ -45,7 +44,7 @@ class VerticalCode(Code):
 
     @property
     def _record_bytes(self) -> int:
-        return 0 if self.kind == vertical.PARITY else DIGEST_BYTES
+        return 0 if self.kind == vertical.PARITY else RECORD_BYTES
 
     def check_bytes(self, data_bytes: int) -> int:
         """Give the check rows of all blocks and a record for each."""

@@ -19,6 +19,7 @@ from node.kernels.codes.blocks import (
     BLOCK_WORDS,
     HALVES,
     PIECES,
+    RECORD_BYTES,
     ROW_BYTES,
     ROWS,
     WORDS,
@@ -27,9 +28,6 @@ from node.kernels.codes.blocks import (
     splat,
     store_word,
 )
-
-DIGEST_BYTES = 16
-"""What is kept for each block."""
 
 STREAMS = 4
 """Sums that are added to in turn, so that none waits for its last multiplication."""
@@ -82,5 +80,5 @@ def digest(block: Any, offset: int) -> Any:
 def keep(block: Any, offset: int, records: Any, number: int) -> None:
     """Write the record of a block."""
     word = digest(block, offset)
-    store_word(records, number * DIGEST_BYTES, word)
-    store_word(records, number * DIGEST_BYTES + 8, word)
+    store_word(records, number * RECORD_BYTES, word)
+    store_word(records, number * RECORD_BYTES + 8, word)

@@ -17,7 +17,19 @@ from collections.abc import Callable
 from typing import Any
 
 from node.jit import cpu_features, ir
-from node.kernels.codes.blocks import BYTES, LANES, ROWS, WORDS, Row, call, make_differs, make_store, settled, splat
+from node.kernels.codes.blocks import (
+    BYTES,
+    LANES,
+    RECORD_BYTES,
+    ROWS,
+    WORDS,
+    Row,
+    call,
+    make_scan,
+    make_store,
+    settled,
+    splat,
+)
 from node.kernels.codes.matrices import LAID_COLUMNS
 
 FIELD = 0x11D
@@ -42,7 +54,7 @@ def _diagonal(builder: Any, row: Row) -> list[Any]:
         column = builder.xor(column, word)
         left = call(builder, f"llvm.fshl.v{LANES}i64", WORDS, [word, word, splat(WORDS, i)])
         turned = builder.xor(turned, left)
-        if i % 2:
+        if i % 4 == 3:
             column, turned = settled(builder, column), settled(builder, turned)
     return [column, turned]
 
@@ -99,8 +111,8 @@ def _chipkill(builder: Any, row: Row) -> list[Any]:
     return _symbols(builder, row, (_doubled, _halved))
 
 
-parity_differs, parity_store = make_differs(_parity), make_store(_parity)
-diagonal_differs, diagonal_store = make_differs(_diagonal), make_store(_diagonal)
-symbols_differs, symbols_store = make_differs(_symbols), make_store(_symbols)
-chipkill_differs, chipkill_store = make_differs(_chipkill), make_store(_chipkill)
-hsiao_differs, hsiao_store = make_differs(_hsiao), make_store(_hsiao)
+parity_scan, parity_store = make_scan(_parity, 0), make_store(_parity)
+diagonal_scan, diagonal_store = make_scan(_diagonal, RECORD_BYTES), make_store(_diagonal)
+symbols_scan, symbols_store = make_scan(_symbols, RECORD_BYTES), make_store(_symbols)
+chipkill_scan, chipkill_store = make_scan(_chipkill, RECORD_BYTES), make_store(_chipkill)
+hsiao_scan, hsiao_store = make_scan(_hsiao, RECORD_BYTES), make_store(_hsiao)

@@ -13,8 +13,7 @@ import numpy as np
 
 from node.jit import allocating_kernel, kernel, popcount_u64
 from node.kernels.codes import digest, sweeps
-from node.kernels.codes.blocks import BLOCK_BYTES, PIECE_BYTES, PIECES, ROW_BYTES, ROW_WORDS, load_word
-from node.kernels.codes.digest import DIGEST_BYTES
+from node.kernels.codes.blocks import BLOCK_BYTES, PIECE_BYTES, PIECES, RECORD_BYTES, ROW_BYTES, ROW_WORDS, load_word
 from node.kernels.codes.matrices import LAID_COLUMNS, UNCORRECTABLE, positions
 
 PARITY, DIAGONAL, SYMBOLS, CHIPKILL, HSIAO = 0, 1, 2, 3, 4
@@ -41,33 +40,17 @@ LOGARITHMS = _logarithms()
 
 
 @kernel
-def first_wrong(kind: int, data: Any, check: Any, records: Any, first: int, last: int) -> int:
-    """Give the first block from ``first`` on with other check rows than are kept, or a wrong record; else ``last``.
-
-    The loop hands no array to another kernel: that would count references with atomic instructions, which wait for
-    all loads under way and halve the speed.
-    """
-    size = _CHECKS[kind] * ROW_BYTES
-    for number in range(first, last):
-        found = _ZERO
-        for piece in range(PIECES):
-            d, c = number * BLOCK_BYTES + piece * PIECE_BYTES, number * size + piece * PIECE_BYTES
-            if kind == HSIAO:
-                found |= sweeps.hsiao_differs(data, d, check, c)
-            elif kind == PARITY:
-                found |= sweeps.parity_differs(data, d, check, c)
-            elif kind == DIAGONAL:
-                found |= sweeps.diagonal_differs(data, d, check, c)
-            elif kind == SYMBOLS:
-                found |= sweeps.symbols_differs(data, d, check, c)
-            else:
-                found |= sweeps.chipkill_differs(data, d, check, c)
-        if kind != PARITY:
-            record = number * DIGEST_BYTES
-            found |= load_word(records, record) ^ load_word(records, record + 8)
-        if found != _ZERO:
-            return number
-    return last
+def first_wrong(kind: int, data: Any, check: Any, records: Any, first: int, last: int) -> Any:
+    """Give the first block from ``first`` on with other check rows than are kept, or a wrong record; else ``last``."""
+    if kind == HSIAO:
+        return sweeps.hsiao_scan(data, check, records, first, last)
+    if kind == PARITY:
+        return sweeps.parity_scan(data, check, records, first, last)
+    if kind == DIAGONAL:
+        return sweeps.diagonal_scan(data, check, records, first, last)
+    if kind == SYMBOLS:
+        return sweeps.symbols_scan(data, check, records, first, last)
+    return sweeps.chipkill_scan(data, check, records, first, last)
 
 
 @kernel
@@ -210,7 +193,7 @@ def repair_block(kind: int, data: Any, check: Any, records: Any, number: int) ->
         return 0, wrong_codewords(kind, found)
     data_part = data[number * BLOCK_BYTES : (number + 1) * BLOCK_BYTES]
     check_part = check[number * size : (number + 1) * size]
-    record_part = records[number * DIGEST_BYTES : (number + 1) * DIGEST_BYTES]
+    record_part = records[number * RECORD_BYTES : (number + 1) * RECORD_BYTES]
     first, second = load_word(record_part, 0), load_word(record_part, 8)
     block, rows = data_part.copy(), check_part.copy()
     repaired, left = int(first != second), 0
@@ -246,7 +229,7 @@ def wrong(kind: int, data: Any, check: Any, records: Any, first: int, last: int)
     while number < last:
         found += wrong_codewords(kind, syndromes(kind, data, number * BLOCK_BYTES, check, number * size))
         if kind != PARITY:
-            record = number * DIGEST_BYTES
+            record = number * RECORD_BYTES
             found += load_word(records, record) != load_word(records, record + 8)
         number = first_wrong(kind, data, check, records, number + 1, last)
     return found
