@@ -196,13 +196,17 @@ class Infer:
 
 @dataclass(frozen=True, kw_only=True)
 class Hello:
-    """Who is there. ``boot_id`` is drawn anew at each start of the computer, ``agent_id`` of the agent."""
+    """Who is there. ``boot_id`` is drawn anew at each start of the computer, ``agent_id`` of the agent.
+
+    ``uart`` is the kind of UART that the node serves (``PL011``, ``mini UART``), empty for another line.
+    """
 
     protocol: U16 = PROTOCOL_VERSION
     agent_version: Text
     agent_id: U64
     boot_id: U64
     state: Text
+    uart: Text = ""
 
 
 @dataclass(frozen=True, kw_only=True)

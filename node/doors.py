@@ -6,8 +6,11 @@ from collections.abc import Sequence
 from typing import Protocol
 from urllib.parse import urlsplit
 
+from firmware_bridge.address import read_address
 from firmware_bridge.errors import PortError, UsageError
 from firmware_bridge.transport import Listener, Transport, listen_tcp, open_pty, open_transport
+from node.machine import Machine
+from node.uart import uart_kind
 
 RETRY_S = 0.5
 
@@ -16,6 +19,8 @@ class Door(Protocol):
     """Gives one line after the other."""
 
     name: str
+    uart: str
+    """The kind of UART behind it, empty for another line."""
 
     def open(self) -> Transport | None:
         """Give the next line, or None where there is none yet."""
@@ -46,6 +51,7 @@ class PortDoor:
 
     def __init__(self, url: str) -> None:
         self.name = url
+        self.uart = uart_kind(Machine(), read_address(url).place)
         self._url = url
         self._first: Transport | None = open_transport(url)
 
@@ -70,6 +76,7 @@ class ListenDoor:
     """A TCP port that takes one host after the other."""
 
     reopens = True
+    uart = ""
 
     def __init__(self, host: str, port: int) -> None:
         self._listener: Listener = listen_tcp(host, port)
@@ -97,6 +104,7 @@ class OneLine:
 
     readers: Sequence[int] = ()
     reopens = False
+    uart = ""
 
     def __init__(self, transport: Transport, name: str = "") -> None:
         self.name = name or transport.name

@@ -93,6 +93,7 @@ class Server:
         self._house_kept_s = time.monotonic()
         self._console = TextConsole(self._submit_for_console, self._say, f"flightnode {agent_version()}")
         self._supervisor = Supervisor(runner, store, send=self._send, log=log, send_packet=self._send_packet)
+        self._supervisor.uart = door.uart
 
     def run(self, stop: Stop) -> None:
         """Serve until asked to stop, or until the last line has ended."""

@@ -88,6 +88,11 @@ class Supervisor:
         Takes each telemetry packet that nobody asked for.
     clock : callable
         Monotonic seconds.
+
+    Attributes
+    ----------
+    uart : str
+        The kind of UART that is served, for whoever asks who is there.
     """
 
     def __init__(
@@ -108,6 +113,7 @@ class Supervisor:
         self._log = log
         self._clock = clock
         self._replies = Replies()
+        self.uart = ""
         self._agent_id = _random_id()
         self._boot_id = 0
         self._state = State.DOWN
@@ -185,6 +191,7 @@ class Supervisor:
             agent_id=self._agent_id,
             boot_id=self._boot_id,
             state=self._state.value,
+            uart=self.uart,
         )
         self._send(codec.encode(hello, request_id), True)
 

@@ -16,7 +16,7 @@ from hil.campaign.board_pool import collect_with_boards
 from hil.campaign.bundle import load_bundle, write_bundle
 from hil.campaign.configuration import CampaignFile
 from hil.campaign.experiment import Experiment
-from hil.campaign.heat import run_heat
+from hil.campaign.heat import check_uart, run_heat
 from hil.campaign.link_record import link_row
 from hil.campaign.plan import Plan
 from hil.campaign.record import HeatRow, Row, StopRow, TrialRow
@@ -111,6 +111,8 @@ def collect(experiment: Experiment, store: Store, options: RunOptions, progress:
     if first is None and heat is None:
         return
     with open_session(targets[0], progress, experiment.campaign.bench_folders) as session:
+        if heat is not None:
+            check_uart(session, heat)
         session.prepare(experiment.workload.image.to_bytes(), experiment.workload.inputs_file())
         deadline_ms = 0
         for missing in chain([first] if first else [], stages):

@@ -115,7 +115,8 @@ class HeatSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """``[heat]``: after the trials the node is kept busy while a plant warms and cools around it.
 
     The keys are those of :class:`hil.environment.thermal_run.ThermalSchedule`; one that is left out has its default.
-    ``ambient`` lists pairs of a second and the ambient temperature from then on, in degrees Celsius.
+    ``ambient`` lists pairs of a second and the ambient temperature from then on, in degrees Celsius. A node on a
+    Raspberry Pi's mini UART is heated only with ``allow_mini_uart``, since throttling garbles that line.
     """
 
     duration_s: float | None = None
@@ -125,12 +126,14 @@ class HeatSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     ambient: tuple[tuple[float, float], ...] | None = None
     sensor_fault: str | None = None
     sensor_fault_s: float | None = None
+    allow_mini_uart: bool = False
 
     def schedule(self) -> ThermalSchedule:
         """Give what happens to the plant; ConfigError for values that make no sense."""
         from hil.environment.thermal_run import ThermalSchedule
 
         given = {key: value for key, value in msgspec.structs.asdict(self).items() if value is not None}
+        del given["allow_mini_uart"]
         return ThermalSchedule(**given)
 
 

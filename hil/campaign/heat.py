@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from firmware_bridge.errors import ConfigError
 from hil.campaign.calibration import CALIBRATION_DEADLINE_MS
+from hil.campaign.configuration import HeatSection
 from hil.campaign.experiment import Experiment, most_inferences
 from hil.campaign.record import HeatRow
 from hil.campaign.store import Store
@@ -11,6 +13,16 @@ from hil.environment.thermal_run import INFERENCES_PER_RUN, ThermalRow, ThermalS
 from hil.progress import ProgressEvent, ProgressSink
 from hil.targets.session import Session
 from node.governor import ROOM_C
+from node.uart import MINI_UART
+
+
+def check_uart(session: Session, heat: HeatSection) -> None:
+    """Raise ConfigError where heat would garble the line that the node is on, unless that is allowed."""
+    if session.facts().get("uart") == MINI_UART and not heat.allow_mini_uart:
+        raise ConfigError(
+            "[heat]: the node serves the mini UART, whose baud rate follows the core clock that throttling changes: "
+            "give the header the PL011 (`flightnode doctor` on the board says how), or set allow_mini_uart = true"
+        )
 
 
 def run_heat(

@@ -137,6 +137,7 @@ class LinkSession:
         clock = self._bridge.synchronise()
         return {
             "agent_version": hello.agent_version,
+            **({"uart": hello.uart} if hello.uart else {}),
             "clock_sync": f"known within {clock.uncertainty_s * 1e6:.0f} us ({clock.samples} samples)",
             "crc_engine": telemetry.crc_engine,
             "throttle_actuator": telemetry.throttle_actuator,
