@@ -5,16 +5,23 @@ from __future__ import annotations
 import argparse
 import fcntl
 import os
+import shutil
 import signal
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from firmware_bridge.errors import ConfigError, FlightNodeError
 from firmware_bridge.messages import Progress
 
+if TYPE_CHECKING:
+    from node.serve import Stop
+
+ORPHAN_S = 1.0
 SERVE_HELP = """\
 serial:///dev/ttyAMA0?baud=921600 (a UART), tcp://0.0.0.0:7000 (listens), pty:/dev/pts/7 (a terminal that a host
 made: the node ends with it) or pty: (makes one and says its name)"""
@@ -40,6 +47,9 @@ def _parser() -> argparse.ArgumentParser:
     serve.add_argument("--port", required=True, metavar="URL", help=SERVE_HELP)
     _add_computer_options(serve)
     serve.add_argument("--once", action="store_true", help="end when the first host is gone")
+    serve.add_argument(
+        "--temporary", action="store_true", help="remove the storage when the program that started this dies"
+    )
     serve.set_defaults(command=_serve)
 
     compute = commands.add_parser("compute", help="the computer itself, as `serve` starts it")
@@ -110,10 +120,10 @@ def default_storage() -> Path:
 def _serve(options: argparse.Namespace) -> int:
     warm_up = "--warm-up" if options.warm_up else "--no-warm-up"
     command = [sys.executable, "-m", "node", "compute", "--storage", str(options.storage), warm_up]
-    return serve(options.port, options.storage, command, once=options.once)
+    return serve(options.port, options.storage, command, once=options.once, temporary=options.temporary)
 
 
-def serve(url: str, storage: Path, command: Sequence[str], *, once: bool = False) -> int:
+def serve(url: str, storage: Path, command: Sequence[str], *, once: bool = False, temporary: bool = False) -> int:
     """Serve the computer that ``command`` starts until told to stop, or until the line ends for good.
 
     Parameters
@@ -126,6 +136,8 @@ def serve(url: str, storage: Path, command: Sequence[str], *, once: bool = False
         Starts a process that calls :func:`node.agent.run_child`.
     once : bool
         End when the first host is gone.
+    temporary : bool
+        The storage is removed if the process that started this one has died meanwhile: nobody else would.
     """
     from node.blob_store import BlobStore
     from node.child_computer import ChildComputer
@@ -137,13 +149,26 @@ def serve(url: str, storage: Path, command: Sequence[str], *, once: bool = False
     log = StderrLog()
     store = BlobStore(storage)
     stop = Stop()
+    parent = os.getppid()
     with locked(storage):
         manager = ServiceManager()
         server = Server(door_of(url), ChildComputer(command, log.raw), store, log=log.line, once=once, manager=manager)
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, lambda *_: stop.set())
         server.run(stop)
+    if temporary and _is_orphan(parent, stop):
+        shutil.rmtree(storage, ignore_errors=True)
     return 0
+
+
+def _is_orphan(parent: int, stop: Stop) -> bool:
+    """Tell whether the parent has died; its files are closed before that shows. One that lives says stop."""
+    end_s = time.monotonic() + ORPHAN_S
+    while not stop.is_set and time.monotonic() < end_s:
+        if os.getppid() != parent:
+            return True
+        time.sleep(0.02)
+    return False
 
 
 @contextmanager

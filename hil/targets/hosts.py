@@ -145,7 +145,7 @@ class PtyHost:
     def _start(self, path: str) -> subprocess.Popen[bytes]:
         # What a campaign needs of the interpreters, the host has compiled for its golden outputs; a code is compiled
         # when it is configured. All others would cost a new user most of a minute.
-        serve = (sys.executable, "-m", "node", "serve", "--no-warm-up")
+        serve = (sys.executable, "-m", "node", "serve", "--no-warm-up", "--temporary")
         command = (*serve, "--port", f"pty:{path}", "--storage", str(self._storage))
         with self._log_path.open("ab") as log:
             return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
