@@ -71,13 +71,7 @@ class Workload:
 
     def inputs_file(self) -> bytes:
         """Give the inputs as the .npz file that the node loads."""
-        file = io.BytesIO()
-        with zipfile.ZipFile(file, "w") as archive:
-            for name in sorted(self.inputs):
-                # A fixed date: equal inputs have to be equal files, so that a node knows what it holds.
-                with archive.open(zipfile.ZipInfo(f"{name}.npy"), "w") as member:
-                    np.lib.format.write_array(member, np.ascontiguousarray(self.inputs[name]), allow_pickle=False)
-        return file.getvalue()
+        return inputs_archive(self.inputs)
 
     def tensors(self, output: bytes) -> dict[str, NDArray[np.generic]]:
         """Cut a delivered output into its named tensors."""
@@ -104,6 +98,16 @@ class Workload:
     def is_critical(self, sample: int, output: bytes) -> bool:
         """True where the delivered output of a sample would do harm."""
         return bool(self.critical(self.tensors(self.golden[sample]), self.tensors(output), sample))
+
+
+def inputs_archive(inputs: Arrays) -> bytes:
+    """Give arrays as the content of an .npz file; equal arrays give equal bytes, so that a node knows what it holds."""
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        for name in sorted(inputs):
+            with archive.open(zipfile.ZipInfo(f"{name}.npy"), "w") as member:  # of a fixed date
+                np.lib.format.write_array(member, np.ascontiguousarray(inputs[name]), allow_pickle=False)
+    return file.getvalue()
 
 
 def load_workload(campaign: CampaignFile) -> Workload:
