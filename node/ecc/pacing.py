@@ -104,7 +104,7 @@ class Accumulation:
         --------
         >>> memory = Accumulation(codewords=1000, symbols=72)
         >>> round(memory.period_s(1e-9, 1e-6), 6)
-        4.527984
+        4.528198
         """
         rate = rate_per_bit_s * self.symbol_bits
         ways = math.comb(self.symbols, self.corrects + 1)
