@@ -88,8 +88,8 @@ def _digits(out: Path | None, trials: int | None, *, as_json: bool) -> None:
 
 def _story(wanted: Given, *, as_json: bool) -> None:
     from hil.commands.progress import shown_progress
-    from hil.demos.story_text import print_story
     from hil.demos.story import StoryOptions, write_story
+    from hil.demos.story_text import print_story
 
     with shown_progress() as progress:
         story = write_story(StoryOptions(**wanted), progress)
