@@ -9,17 +9,9 @@ import numpy as np
 
 import hil
 from benchmarks.contest import Contest
+from benchmarks.public_models import public, session
 from hil.workloads import digits
 from node.computer import Computer
-
-
-def session(model):
-    """Give an onnxruntime session on one thread, as a payload computer would use it."""
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
 
 
 def first_sample(kind: str) -> dict[str, np.ndarray]:
@@ -41,6 +33,15 @@ def against_onnxruntime(kind: str) -> Iterator[Contest]:
 CONTESTS = {
     "digits-f32": lambda: against_onnxruntime("f32"),
     "digits-int8": lambda: against_onnxruntime("int8"),
+    "resnet8-f32": public("resnet8_ic_fp32"),
+    "dscnn-f32": public("dscnn_kws_fp32"),
+    "mobilenet-f32": public("mobilenet_vww_fp32"),
+    "unet-f32": public("unet_opssat_patch_fp32"),
+    "resnet8-int8": public("resnet8_ic_int8"),
+    "dscnn-int8": public("dscnn_kws_int8"),
+    "mobilenet-int8": public("mobilenet_vww_int8"),
+    "wakeword-int8": public("conv1d_wakeword_int8"),
+    "language-model": public("decoder_llama_step_fp32"),
 }
 
 

@@ -132,8 +132,20 @@ def _compiled(function: F, *, counted: bool) -> F:
     compiled = numba.njit(
         function, cache=True, nogil=True, boundscheck=False, fastmath=False, error_model="numpy", **options
     )
+    for_arguments = compiled.get_call_template
+
+    def for_types(arguments: tuple[Any, ...], keywords: dict[str, Any]) -> Any:
+        # Else a kernel called with 4 here and with 1 there is compiled twice, and each of its callers with it.
+        return for_arguments(tuple(map(_without_value, arguments)), keywords)
+
+    compiled.get_call_template = for_types
     _kernels.append(compiled)
     return cast(F, compiled)
+
+
+def _without_value(kind: Any) -> Any:
+    """Give the type of an argument, without the value where that is known while compiling."""
+    return types.unliteral(kind)  # type: ignore[no-untyped-call]
 
 
 def cpu_features() -> frozenset[str]:

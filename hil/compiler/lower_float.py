@@ -10,6 +10,7 @@ from hil.compiler.graph import Array, Node
 from hil.compiler.lowering import Lowering
 from hil.compiler.program import Buffer, Draft, Parameter, Tensor, elements, pack
 from hil.compiler.window import window_of
+from node.kernels.inference.limits import LARGEST_RING, LEAST_LINE
 from node.model.steps import Opcode, Step, float_bits
 
 TILE_WORDS = 8 * 16
@@ -98,13 +99,39 @@ def is_dense(step: Step) -> bool:
     return moves == (1, 1, 1, 1, 1) and (step.in_h, step.in_w) == (step.out_h, step.out_w)
 
 
-def scratch_of(node: Node, step: Step) -> Buffer:
-    """Give the scratch of a convolution: gathered inputs of up to eight pixels, and a tile of words."""
+def scratch_of(node: Node, step: Step) -> Buffer | None:
+    """Give the scratch of a convolution: what its kernel gathers of the input (see ``node.kernels.inference.ring``)."""
     depth = step.kernel_h * step.kernel_w * (step.in_c // step.groups)
-    integer = step.opcode == Opcode.CONV_INT8
-    row_bytes = (4 * integer + (0 if is_dense(step) else 1 if integer else 4)) * depth
     rows = min(8, step.out_h * step.out_w)
-    return Buffer(f"{node.name}.scratch", "uint8", rows * row_bytes + 4 * TILE_WORDS)
+    if step.opcode == Opcode.CONV_INT8:
+        size = rows * (4 + (not is_dense(step))) * depth + 4 * TILE_WORDS
+    else:
+        ring = ring_values(step)
+        size = 0 if is_dense(step) else 4 * rows * depth if ring is None else 4 * ring * overhangs(step)
+    return Buffer(f"{node.name}.scratch", "uint8", size) if size else None
+
+
+def ring_size(step: Step) -> tuple[int, int]:
+    """Give the rows and columns of input pixels that one row of windows reaches over."""
+    return (step.kernel_h - 1) * step.dilation_h + 1, (step.out_w - 1) * step.stride_w + step.kernel_w
+
+
+def overhangs(step: Step) -> bool:
+    """Tell whether some window reaches over the edge of the input."""
+    span, width = ring_size(step)
+    reach = (step.out_h - 1) * step.stride_h + span
+    return step.pad_top > 0 or step.pad_left > 0 or reach > step.in_h or width > step.in_w
+
+
+def ring_values(step: Step) -> int | None:
+    """Give the values of the ring of a convolution, or None where the inputs of each pixel are gathered instead."""
+    if step.groups != 1 or step.dilation_w != 1 or step.out_w < LEAST_LINE:
+        return None
+    span, width = ring_size(step)
+    gathered = 8 * step.kernel_h * step.kernel_w * step.in_c
+    most = max(gathered, LARGEST_RING, step.in_h * step.in_w * step.in_c // 8)
+    values = span * width * step.in_c
+    return values if values <= most else None
 
 
 def normalisation(low: Lowering, node: Node) -> tuple[Array, Array]:

@@ -142,7 +142,7 @@ def _lower_conv(low: Lowering, node: Node, source: Tensor, kind: Quantisation) -
     step = window.apply(step, source, out_c)
     if depthwise:
         values = np.ascontiguousarray(values.reshape(out_c, -1).T)
-        scratch = Buffer(f"{node.name}.scratch", "int32", out_c)
+        scratch = None
     else:
         values, bias, multipliers = (
             packed_groups(values, groups),
@@ -181,7 +181,7 @@ def _emit_sum(
     node: Node,
     how: tuple[Step, Quantisation, Quantisation],
     packed: tuple[Array, Array, Array],
-    memory: tuple[Tensor, Buffer, tuple[int, ...], int],
+    memory: tuple[Tensor, Buffer | None, tuple[int, ...], int],
 ) -> None:
     """Emit a convolution or a product; the output takes the name of the value before QuantizeLinear."""
     (step, kind, result), (source, scratch, shape, samples) = how, memory

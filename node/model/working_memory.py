@@ -16,7 +16,7 @@ from node.model.steps import COLUMNS, Opcode
 KEPT_BYTES = 16 << 20
 """Outputs that are kept at once."""
 TYPES = {"float32": 0, "int8": 1, "uint8": 2, "int32": 3}
-SUMMED = (Opcode.DEPTHWISE_INT8, Opcode.MAX_POOL_INT8, Opcode.AVERAGE_POOL_INT8)
+SUMMED = (Opcode.MAX_POOL_INT8, Opcode.AVERAGE_POOL_INT8)
 """Steps whose scratch is one word a channel."""
 
 

@@ -100,6 +100,43 @@ def test_float_convolution(seed: int, specials: bool) -> None:
     compare(float_memory(rng, specials), step, count, np.float32)
 
 
+LINES = [
+    {"in_w": 12, "out_w": 12, "pad_left": 1},
+    {"in_w": 13, "out_w": 9, "pad_left": 0, "out_h": 2, "pad_top": 0},
+    {"in_w": 17, "out_w": 9, "pad_left": 1, "stride_w": 2, "stride_h": 3, "out_h": 2},
+    {"in_w": 8, "out_w": 8, "pad_left": 2, "kernel_w": 5, "dilation_h": 2, "pad_top": 2},
+    {"in_w": 9, "out_w": 11, "pad_left": 2},
+    {"in_w": 10, "out_w": 10, "pad_left": 1, "in_c": 4, "out_h": 1, "in_h": 1, "kernel_h": 1, "pad_top": 0},
+]
+"""Rows of output pixels long enough that their inputs are taken as runs."""
+
+
+def lines(changes: dict[str, int], channels: int, opcode: Opcode) -> Step:
+    step = Step(opcode=opcode, in_h=4, in_c=2, out_h=4, out_c=channels, kernel_h=3, kernel_w=3, pad_top=1, **PLACES)
+    return replace(step, **{name: changes[name] for name in changes})
+
+
+@pytest.mark.parametrize("channels", [3, 16, 37])
+@pytest.mark.parametrize("changes", LINES)
+def test_float_convolution_by_lines(changes: dict[str, int], channels: int) -> None:
+    step = lines(changes, channels, Opcode.CONV_F32)
+    step = replace(step, low=float_bits(-0.5), high=float_bits(2.0))
+    u8 = float_memory(np.random.default_rng(channels), specials=True)
+    compare(u8, step, step.out_h * step.out_w * step.out_c, np.float32)
+
+
+@pytest.mark.parametrize("channels", [5, 16, 70])
+@pytest.mark.parametrize("changes", LINES[:5])
+def test_depthwise_by_lines(changes: dict[str, int], channels: int) -> None:
+    rng = np.random.default_rng(channels)
+    changes = {"in_h": 3, "out_h": 1, **changes, "in_c": channels, "kernel_w": 3}
+    step = replace(lines(changes, channels, Opcode.DEPTHWISE_F32), **OPEN)
+    count = step.out_h * step.out_w * channels
+    compare(float_memory(rng, specials=True), step, count, np.float32)
+    step = integer(rng, replace(step, opcode=Opcode.DEPTHWISE_INT8))
+    compare(byte_memory(rng), step, count, np.uint8)
+
+
 @pytest.mark.parametrize(("rows", "depth", "columns"), [(1, 7, 10), (1, 5, 70), (8, 9, 16), (11, 4, 33), (3, 1, 64)])
 def test_float_product(rows: int, depth: int, columns: int) -> None:
     step = Step(opcode=Opcode.CONV_F32, in_w=rows, in_c=depth, out_w=rows, out_c=columns, **PLACES, **OPEN)

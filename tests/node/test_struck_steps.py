@@ -83,14 +83,28 @@ def valid_row(opcode: Opcode) -> Step | ViewStep:
     return replace(step, in_h=3, in_w=3, in_c=4, out_h=2, out_w=2, out_c=4, kernel_h=2, kernel_w=2)
 
 
-@pytest.mark.parametrize("opcode", list(Opcode))
-def test_the_rows_that_are_struck_below_are_valid(opcode: Opcode) -> None:
-    assert struck(valid_row(opcode).row()) == -1
+def line_row(opcode: Opcode) -> Step:
+    """A convolution whose inputs are taken as runs from a ring at the end of the arena."""
+    ring = 2 * 9 * 4 * (1 if opcode == Opcode.CONV_INT8 else 4)
+    step = replace(valid_row(opcode), in_h=2, in_w=8, in_c=4, out_h=2, out_w=8, out_c=3)
+    return replace(step, kernel_h=2, kernel_w=2, pad_top=1, pad_left=1, scratch=SIZE - ring)
 
 
-@pytest.mark.parametrize("opcode", list(Opcode))
-def test_every_single_bit_of_a_row_may_flip(opcode: Opcode) -> None:
-    row = valid_row(opcode).row()
+LINED = (Opcode.CONV_F32,)
+ROWS = [*(valid_row(opcode) for opcode in Opcode), *(line_row(opcode) for opcode in LINED)]
+kinds_of_rows = pytest.mark.parametrize(
+    "step", ROWS, ids=[*(o.name for o in Opcode), *(f"{o.name}-line" for o in LINED)]
+)
+
+
+@kinds_of_rows
+def test_the_rows_that_are_struck_below_are_valid(step: Step | ViewStep) -> None:
+    assert struck(step.row()) == -1
+
+
+@kinds_of_rows
+def test_every_single_bit_of_a_row_may_flip(step: Step | ViewStep) -> None:
+    row, opcode = step.row(), step.opcode
     refused = 0
     for column in range(len(COLUMNS)):
         for bit in range(64):
@@ -106,13 +120,13 @@ wild = st.one_of(small, near, st.integers(-(2**63), 2**63 - 1), st.sampled_from(
 
 
 @given(
-    opcode=st.sampled_from(list(Opcode)),
+    step=st.sampled_from(ROWS),
     values=st.lists(wild, min_size=STEP_WORDS - 1, max_size=STEP_WORDS - 1),
     kept=st.integers(0, 2**31 - 1),
 )
 @settings(max_examples=500, deadline=None)
-def test_rows_of_wild_numbers(opcode: Opcode, values: list[int], kept: int) -> None:
-    row = valid_row(opcode).row()
+def test_rows_of_wild_numbers(step: Step | ViewStep, values: list[int], kept: int) -> None:
+    row = step.row()
     for column, value in enumerate(values, start=1):
         if not kept >> column & 1:
             row[column] = value

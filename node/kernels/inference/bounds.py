@@ -94,8 +94,22 @@ def tile_rows(row: Any) -> Any:
 
 
 @kernel
-def product_fits(row: Any, item: int, gathered: int, total: int) -> bool:
-    """Check a row whose outputs are sums over packed weights.
+def packed_columns(row: Any) -> Any:
+    """Give the output channels, each group filled up to whole panels."""
+    return (row[OUT_C] // row[GROUPS] + LANES - 1) // LANES * LANES * row[GROUPS]
+
+
+@kernel
+def apart(row: Any, size: int, place: int, other: int) -> Any:
+    """Tell whether ``size`` bytes of output and ``other`` bytes from ``place`` have none in common."""
+    return row[OUT] + size <= place or place + other <= row[OUT]
+
+
+@kernel
+def product_fits(row: Any, item: int, scratch: int, total: int) -> bool:
+    """Check the parameters of a row whose shapes are valid and whose outputs are sums over packed weights.
+
+    Outputs lie apart from all that is read, so that their order does not matter.
 
     Parameters
     ----------
@@ -103,27 +117,30 @@ def product_fits(row: Any, item: int, gathered: int, total: int) -> bool:
         The step.
     item : int
         Bytes of an input, a weight and an output.
-    gathered : int
-        Bytes in the scratch for each product of a sum; a tile of words comes on top.
+    scratch : int
+        Bytes of the scratch, -1 where they are too many.
     total : int
         Bytes of the arena.
     """
-    if not window_fits(row, item, total):
-        return False
     groups = row[GROUPS]
     if groups > LARGEST_GROUPS or row[IN_C] % groups != 0 or row[OUT_C] % groups != 0:
         return False
     depth = volume(row[KERNEL_H], row[KERNEL_W], row[IN_C] // groups, total)
-    panels = (row[OUT_C] // groups + LANES - 1) // LANES
-    columns = volume(panels * LANES, groups, 1, total)
+    columns = volume(packed_columns(row), 1, 1, total)
     if depth < 0 or columns < 0 or depth > total // columns:
         return False
-    if row[OUT_H] * row[OUT_W] > work_limit(total) // (depth * columns):
+    pixels = row[OUT_H] * row[OUT_W]
+    if pixels > work_limit(total) // (depth * columns):
         return False
+    size = item * pixels * row[OUT_C]
     return (
         fits(row[WEIGHTS], item * depth * columns, item, total)
         and fits(row[BIAS], 4 * columns, 4, total)
-        and fits(row[SCRATCH], gathered * depth + 4 * TILE_ROWS * LANES, 4, total)
+        and fits(row[SCRATCH], scratch, 4, total)
+        and apart(row, size, row[IN_A], item * row[IN_H] * row[IN_W] * row[IN_C])
+        and apart(row, size, row[WEIGHTS], item * depth * columns)
+        and apart(row, size, row[BIAS], 4 * columns)
+        and apart(row, size, row[SCRATCH], scratch)
     )
 
 

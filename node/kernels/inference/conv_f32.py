@@ -1,4 +1,4 @@
-"""Float convolution and product with a matrix: rows are gathered, then multiplied with packed weights.
+"""Float convolution and product with a matrix: tiles of sums over runs of inputs and packed weights.
 
 Every sum starts with the bias and takes its products in the order kernel row, kernel column, channel, with one
 rounding each (a fused multiply-add), so its bits depend neither on the tile nor on the CPU.
@@ -9,13 +9,15 @@ from __future__ import annotations
 from typing import Any
 
 from node.jit import f32_from_bits, kernel
-from node.kernels.inference.bounds import is_dense, product_fits, tile_rows
+from node.kernels.inference.bounds import is_dense, product_fits, tile_rows, window_fits, work_limit
 from node.kernels.inference.columns import (
     BIAS,
+    DILATION_H,
     GROUPS,
     HIGH,
     IN_A,
     IN_C,
+    IN_W,
     INVALID,
     KERNEL_H,
     KERNEL_W,
@@ -26,63 +28,77 @@ from node.kernels.inference.columns import (
     OUT_H,
     OUT_W,
     SCRATCH,
+    STRIDE_H,
+    STRIDE_W,
     WEIGHTS,
     ZERO_A,
 )
 from node.kernels.inference.gather import gather
-from node.kernels.inference.tiles import LANES, TILE_ROWS, tile_f32, tile_f32_row, tile_f32_wide_row
+from node.kernels.inference.limits import CHUNK
+from node.kernels.inference.ring import fill_ring, overhangs, ring_values, ring_width, span_of
+from node.kernels.inference.tiles import LANES, TILE_ROWS
+from node.kernels.inference.tiles_f32 import PAIR, ROWS, row_f32, row_wide_f32, tile_f32, tile_pair_f32
 
 
 @kernel
-def multiply(u8: Any, f32: Any, row: Any, group: int, pixel: int, left: int) -> None:
-    """Compute up to eight pixels from ``pixel`` of one group from rows at byte ``left``, and store them."""
-    channels = row[OUT_C] // row[GROUPS]
-    depth = row[KERNEL_H] * row[KERNEL_W] * (row[IN_C] // row[GROUPS])
-    panels = (channels + LANES - 1) // LANES
-    rows = min(TILE_ROWS, row[OUT_H] * row[OUT_W] - pixel)
-    weights = row[WEIGHTS] + 4 * group * panels * LANES * depth
-    bias = row[BIAS] + 4 * group * panels * LANES
-    out = row[OUT] + 4 * (pixel * row[OUT_C] + group * channels)
+def multiply(u8: Any, row: Any, group: int, pixels: Any, inputs: Any) -> None:
+    """Compute some neighbouring output pixels of one group.
+
+    ``pixels`` are the first and their number; ``inputs`` are the byte of the first input, bytes from one pixel
+    to the next, and the runs as :data:`tile_f32` takes them.
+    """
+    first, count = pixels
+    left, stride, runs = inputs
+    channels, depth = row[OUT_C] // row[GROUPS], runs[1] * runs[4]
+    columns = group * ((channels + LANES - 1) // LANES * LANES)
+    weights, bias = row[WEIGHTS] + 4 * columns * depth, row[BIAS] + 4 * columns
+    out, line = row[OUT] + 4 * (first * row[OUT_C] + group * channels), 4 * row[OUT_C]
     clamp = (f32_from_bits(row[LOW]), f32_from_bits(row[HIGH]))
-    gathered = 0 if is_dense(row) else tile_rows(row) * depth
-    sums = row[SCRATCH] + 4 * gathered
-    panel = 0
-    while panel < panels:
-        width = min(LANES, channels - panel * LANES)
-        if rows == 1 and channels - panel * LANES >= 4 * LANES:
-            tile_f32_wide_row(u8, left, depth, weights, depth, bias, out, LANES, clamp)
-            weights += 4 * 4 * LANES * depth
-            bias += 4 * 4 * LANES
-            out += 4 * 4 * LANES
-            panel += 4
-            continue
-        place = out if width == LANES else sums
-        stride = row[OUT_C] if width == LANES else LANES
-        if rows == TILE_ROWS:
-            tile_f32(u8, left, depth, weights, depth, bias, place, stride, clamp)
+    while channels > 0:
+        panels = 1
+        if count < ROWS:
+            panels = 4 if channels >= 4 * LANES else 1
+            for r in range(count):
+                spots = (left + r * stride, weights, bias, stride)
+                if panels == 4:
+                    row_wide_f32(u8, spots, runs, out + r * line, line, channels, clamp)
+                else:
+                    row_f32(u8, spots, runs, out + r * line, line, channels, clamp)
         else:
-            for r in range(rows):
-                tile_f32_row(
-                    u8, left + 4 * r * depth, depth, weights, depth, bias, place + 4 * r * stride, stride, clamp
-                )
-        if width < LANES:
-            for r in range(rows):
-                for j in range(width):
-                    f32[out // 4 + r * row[OUT_C] + j] = f32[sums // 4 + r * LANES + j]
-        weights += 4 * LANES * depth
-        bias += 4 * LANES
-        out += 4 * LANES
-        panel += 1
+            panels = PAIR if channels >= PAIR * LANES else 1
+            for start in range(0, count, ROWS):
+                # The last tile moves back to be whole: pixels that come twice come out the same.
+                r = min(start, count - ROWS)
+                spots = (left + r * stride, weights, bias, stride)
+                if panels == 2:
+                    tile_pair_f32(u8, spots, runs, out + r * line, line, channels, clamp)
+                else:
+                    tile_f32(u8, spots, runs, out + r * line, line, channels, clamp)
+        channels -= panels * LANES
+        weights += 4 * panels * LANES * depth
+        bias += 4 * panels * LANES
+        out += 4 * panels * LANES
 
 
 @kernel
-def conv_f32(u8: Any, f32: Any, row: Any) -> int:
+def scratch_bytes(row: Any, total: int) -> Any:
+    """Give the bytes of scratch that a row of valid shapes needs, -1 where they take too long to fill."""
+    if is_dense(row):
+        return 0
+    ring = ring_values(row, total // 4)
+    if ring >= 0:
+        return -1 if row[OUT_H] > work_limit(total) // ring else 4 * ring if overhangs(row) else 0
+    return 4 * tile_rows(row) * row[KERNEL_H] * row[KERNEL_W] * (row[IN_C] // max(1, row[GROUPS]))
+
+
+@kernel
+def conv_f32(u8: Any, row: Any) -> int:
     """Run a CONV_F32 row.
 
     Parameters
     ----------
-    u8, f32 : ndarray
-        The whole arena, seen as bytes and floats.
+    u8 : ndarray
+        The whole arena as bytes.
     row : ndarray of int64
         The step, outside the arena.
 
@@ -91,16 +107,49 @@ def conv_f32(u8: Any, f32: Any, row: Any) -> int:
     int
         OK or INVALID.
     """
-    dense = is_dense(row)
-    if row[ZERO_A] != 0 or not product_fits(row, 4, 0 if dense else 4 * tile_rows(row), u8.size):
+    total = u8.size
+    if row[ZERO_A] != 0 or not window_fits(row, 4, total):
         return INVALID
-    pixels = row[OUT_H] * row[OUT_W]
-    depth = row[KERNEL_H] * row[KERNEL_W] * (row[IN_C] // row[GROUPS])
-    for group in range(row[GROUPS]):
-        for pixel in range(0, pixels, TILE_ROWS):
-            if dense:
-                multiply(u8, f32, row, group, pixel, row[IN_A] + 4 * pixel * depth)
-            else:
-                gather(u8, row, 4, (pixel, min(TILE_ROWS, pixels - pixel)), group, row[SCRATCH])
-                multiply(u8, f32, row, group, pixel, row[SCRATCH])
+    if not product_fits(row, 4, scratch_bytes(row, total), total):
+        return INVALID
+    if is_dense(row) or ring_values(row, total // 4) < 0:
+        by_chunks(u8, row, is_dense(row))
+    else:
+        by_lines(u8, row)
     return OK
+
+
+@kernel
+def by_chunks(u8: Any, row: Any, dense: bool) -> None:
+    """Compute output pixels whose inputs lie side by side, or are gathered so."""
+    pixels, groups = row[OUT_H] * row[OUT_W], row[GROUPS]
+    depth = row[KERNEL_H] * row[KERNEL_W] * (row[IN_C] // groups)
+    most = CHUNK if dense else TILE_ROWS
+    runs = (0, 1, 0, 1, depth)
+    for group in range(groups):
+        for start in range(0, pixels, most):
+            first = start if pixels - start >= ROWS else max(0, pixels - ROWS)
+            count = min(most, pixels - first)
+            left = row[IN_A] + 4 * first * depth
+            if not dense:
+                left = row[SCRATCH]
+                gather(u8, row, 4, (first, count), group, left)
+            multiply(u8, row, group, (first, count), (left, 4 * depth, runs))
+
+
+@kernel
+def by_lines(u8: Any, row: Any) -> None:
+    """Compute output pixels row by row, on the input itself or, where windows overhang, on a ring."""
+    pixel = 4 * row[IN_C]
+    ringed = overhangs(row)
+    size = pixel * (ring_width(row) if ringed else row[IN_W])
+    step, length = row[DILATION_H] * size, row[KERNEL_W] * row[IN_C]
+    span = span_of(row)
+    for y in range(row[OUT_H]):
+        first = y * row[STRIDE_H]
+        left, start = row[IN_A] + first * size, 0
+        if ringed:
+            fill_ring(u8, row, 4, y)
+            left, start = row[SCRATCH], first % span * size
+        runs = (start, row[KERNEL_H], step, span * size, length)
+        multiply(u8, row, 0, (y * row[OUT_W], row[OUT_W]), (left, row[STRIDE_W] * pixel, runs))

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from node.jit import kernel
-from node.kernels.inference.bounds import fits, is_dense, product_fits, tile_rows
+from node.kernels.inference.bounds import fits, is_dense, packed_columns, product_fits, tile_rows, window_fits
 from node.kernels.inference.columns import (
     BIAS,
     GROUPS,
@@ -100,14 +100,15 @@ def conv_int8(u8: Any, i32: Any, row: Any) -> int:
         OK or INVALID.
     """
     dense = is_dense(row)
-    if not product_fits(row, 1, (4 if dense else 5) * tile_rows(row), u8.size) or not zeros_fit(row):
+    total = u8.size
+    if not window_fits(row, 1, total) or not zeros_fit(row):
         return INVALID
     groups = row[GROUPS]
-    columns = (row[OUT_C] // groups + LANES - 1) // LANES * LANES * groups
-    if not fits(row[SCALES], 4 * columns, 4, u8.size):
+    depth = row[KERNEL_H] * row[KERNEL_W] * (row[IN_C] // groups)
+    scratch = (4 if dense else 5) * tile_rows(row) * depth + 4 * TILE_ROWS * LANES
+    if not product_fits(row, 1, scratch, total) or not fits(row[SCALES], 4 * packed_columns(row), 4, total):
         return INVALID
     pixels = row[OUT_H] * row[OUT_W]
-    depth = row[KERNEL_H] * row[KERNEL_W] * (row[IN_C] // groups)
     for group in range(groups):
         for pixel in range(0, pixels, TILE_ROWS):
             rows = min(TILE_ROWS, pixels - pixel)

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from node.jit import f32_from_bits, fma_f32, kernel
+from node.jit import f32_from_bits, kernel
 from node.kernels.inference.bounds import fits, volume, window_fits
+from node.kernels.inference.clip import clipped_window, whole_columns
 from node.kernels.inference.columns import (
     BIAS,
-    DILATION_H,
-    DILATION_W,
     HIGH,
     IN_A,
     IN_C,
-    IN_H,
-    IN_W,
     INVALID,
     KERNEL_H,
     KERNEL_W,
@@ -24,12 +21,19 @@ from node.kernels.inference.columns import (
     OUT_C,
     OUT_H,
     OUT_W,
-    PAD_LEFT,
-    PAD_TOP,
-    STRIDE_H,
     STRIDE_W,
     WEIGHTS,
 )
+from node.kernels.inference.taps import (
+    PIXELS,
+    WIDE,
+    tap_f32,
+    tap_part_f32,
+    tap_wide_f32,
+    taps_f32,
+    taps_part_f32,
+)
+from node.kernels.inference.tiles import LANES
 
 
 @kernel
@@ -42,57 +46,56 @@ def row_is_valid(row: Any, total: int) -> bool:
 
 
 @kernel
-def one_pixel(f32: Any, row: Any, y0: int, x0: int, out: int) -> None:
-    """Sum the window whose first tap is input pixel (y0, x0) into the floats from ``out``."""
-    channels = row[IN_C]
-    weights = row[WEIGHTS] // 4
-    sums = f32[out : out + channels]
-    for ky in range(row[KERNEL_H]):
-        y = y0 + ky * row[DILATION_H]
-        if y < 0 or y >= row[IN_H]:
-            continue
-        for kx in range(row[KERNEL_W]):
-            x = x0 + kx * row[DILATION_W]
-            if x < 0 or x >= row[IN_W]:
-                continue
-            source = row[IN_A] // 4 + (y * row[IN_W] + x) * channels
-            tap = weights + (ky * row[KERNEL_W] + kx) * channels
-            values, factors = f32[source : source + channels], f32[tap : tap + channels]
-            for c in range(channels):
-                sums[c] = fma_f32(values[c], factors[c], sums[c])
-
-
-@kernel
-def depthwise_f32(f32: Any, row: Any) -> int:
+def depthwise_f32(u8: Any, row: Any) -> int:
     """Run a DEPTHWISE_F32 row; the sum of an output pixel starts with the bias and follows the window.
 
     Parameters
     ----------
-    f32 : ndarray
-        The whole arena as floats.
+    u8 : ndarray
+        The whole arena as bytes.
     row : ndarray of int64
         The step, outside the arena.
     """
-    if not row_is_valid(row, 4 * f32.size):
+    if not row_is_valid(row, u8.size):
         return INVALID
+    first, last = whole_columns(row)
     for y in range(row[OUT_H]):
-        for x in range(row[OUT_W]):
-            depthwise_pixel_f32(f32, row, y, x)
+        x = 0
+        while x < row[OUT_W]:
+            count = last - first if x == first and last > first else 1
+            depthwise_pixels_f32(u8, row, y, x, count)
+            x += count
     return OK
 
 
 @kernel
-def depthwise_pixel_f32(f32: Any, row: Any, y: int, x: int) -> None:
-    """Compute all channels of one output pixel of a valid row."""
+def depthwise_pixels_f32(u8: Any, row: Any, y: int, x: int, count: int) -> None:
+    """Compute all channels of neighbouring output pixels of a valid row, which have the same taps in the input."""
     channels = row[IN_C]
-    low, high = f32_from_bits(row[LOW]), f32_from_bits(row[HIGH])
-    bias = f32[row[BIAS] // 4 : row[BIAS] // 4 + channels]
-    out = row[OUT] // 4 + (y * row[OUT_W] + x) * channels
-    sums = f32[out : out + channels]
-    for c in range(channels):
-        sums[c] = bias[c]
-    one_pixel(f32, row, y * row[STRIDE_H] - row[PAD_TOP], x * row[STRIDE_W] - row[PAD_LEFT], out)
-    for c in range(channels):
-        value = sums[c]
-        value = low if value < low else value
-        sums[c] = high if value > high else value
+    inputs, weights, window = clipped_window(row, 4, y, x)
+    out = row[OUT] + 4 * (y * row[OUT_W] + x) * channels
+    clamp = (f32_from_bits(row[LOW]), f32_from_bits(row[HIGH]))
+    stride, line = 4 * channels * row[STRIDE_W], 4 * channels
+    c = 0
+    while c < channels:
+        rest = channels - c
+        wide = count < PIXELS and rest >= WIDE * LANES
+        left, place = row[IN_A] + inputs + 4 * c, out + 4 * c
+        bias, strides = row[BIAS] + 4 * c, (line, rest)
+        step = PIXELS if count >= PIXELS else 1
+        for start in range(0, count, step):
+            # The last group moves back to be whole: pixels that come twice come out the same.
+            at = min(start, count - step)
+            places = (left + at * stride, row[WEIGHTS] + weights + 4 * c, stride)
+            if step == PIXELS:
+                if rest >= LANES:
+                    taps_f32(u8, places, window, bias, place + at * line, strides, clamp)
+                else:
+                    taps_part_f32(u8, places, window, bias, place + at * line, strides, clamp)
+            elif wide:
+                tap_wide_f32(u8, places, window, bias, place + at * line, strides, clamp)
+            elif rest >= LANES:
+                tap_f32(u8, places, window, bias, place + at * line, strides, clamp)
+            else:
+                tap_part_f32(u8, places, window, bias, place + at * line, strides, clamp)
+        c += WIDE * LANES if wide else LANES

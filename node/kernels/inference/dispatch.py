@@ -47,13 +47,13 @@ def run_steps(memory: Any, table: Any, row: Any, first: int, last: int) -> int:
         opcode = row[OPCODE]
         status = INVALID
         if opcode == CONV_F32:
-            status = conv_f32(u8, f32, row)
+            status = conv_f32(u8, row)
         elif opcode == CONV_INT8:
             status = conv_int8(u8, i32, row)
         elif opcode == DEPTHWISE_F32:
-            status = depthwise_f32(f32, row)
+            status = depthwise_f32(u8, row)
         elif opcode == DEPTHWISE_INT8:
-            status = depthwise_int8(u8, i32, f32, row)
+            status = depthwise_int8(u8, row)
         elif opcode in (MAX_POOL_F32, AVERAGE_POOL_F32):
             status = pool_f32(f32, row, opcode == MAX_POOL_F32)
         elif opcode in (MAX_POOL_INT8, AVERAGE_POOL_INT8):

@@ -16,3 +16,12 @@ WORK_PER_BYTE = 256
 
 LEAST_WORK = 1 << 20
 """Multiplications that are allowed in any case."""
+
+LEAST_LINE = 8
+"""Output pixels of a row from which on its inputs are taken as runs of neighbours (see ``ring``)."""
+
+LARGEST_RING = 4096
+"""Values of a ring that are allowed in any case; a larger one has to be small beside the input."""
+
+CHUNK = 64
+"""Rows of a product that meet one panel of weights before the next panel comes."""

@@ -235,3 +235,18 @@ def copy_bytes(typing_context: Any, memory: Any, source: Any, place: Any, count:
         return context.get_dummy_value()
 
     return types.void(memory, types.int64, types.int64, types.int64), codegen
+
+
+@intrinsic
+def fill_bytes(typing_context: Any, memory: Any, place: Any, count: Any, byte: Any) -> Any:
+    """Set ``count`` bytes of an array of bytes to the low eight bits of ``byte``."""
+    del typing_context, place, count, byte
+
+    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        base = context.make_array(signature.args[0])(context, builder, arguments[0]).data
+        target = builder.gep(base, [arguments[1]])
+        filler = builder.trunc(arguments[3], ir.IntType(8))
+        cgutils.memset(builder, target, arguments[2], filler)  # type: ignore[no-untyped-call]
+        return context.get_dummy_value()
+
+    return types.void(memory, types.int64, types.int64, types.int64), codegen

@@ -27,15 +27,23 @@ def transpose(u8: Any, i32: Any, row: Any) -> int:
         return INVALID
     if not (fits(row[IN_A], size * item, item, total) and fits(row[OUT], size * item, item, total)):
         return INVALID
-    a, out = row[IN_A] // item, row[OUT] // item
     if item == 4:
-        for x in range(width):
-            line = i32[out + x * height : out + (x + 1) * height]
-            for y in range(height):
-                line[y] = i32[a + y * width + x]
+        transpose_elements(i32, row[IN_A] // 4, row[OUT] // 4, height, width)
+    else:
+        transpose_elements(u8, row[IN_A], row[OUT], height, width)
+    return OK
+
+
+@kernel
+def transpose_elements(memory: Any, a: int, out: int, height: int, width: int) -> None:
+    """Move [height][width] elements from place ``a`` to [width][height] at ``out``, along the longer side."""
+    if height < width:
+        for y in range(height):
+            line, column = memory[a + y * width : a + (y + 1) * width], memory[out + y : out + height * width]
+            for x in range(width):
+                column[x * height] = line[x]
     else:
         for x in range(width):
-            column = u8[out + x * height : out + (x + 1) * height]
+            line, column = memory[out + x * height : out + (x + 1) * height], memory[a + x : a + height * width]
             for y in range(height):
-                column[y] = u8[a + y * width + x]
-    return OK
+                line[y] = column[y * width]

@@ -6,8 +6,8 @@ from typing import Any
 
 from node.jit import kernel
 from node.kernels.inference.columns import COUNT, IN_A, IN_B, IN_C, IN_H, IN_W, OPCODE, OUT, OUT_W
-from node.kernels.inference.depthwise_f32 import depthwise_pixel_f32
-from node.kernels.inference.depthwise_int8 import depthwise_pixel_int8
+from node.kernels.inference.depthwise_f32 import depthwise_pixels_f32
+from node.kernels.inference.depthwise_int8 import depthwise_pixels_int8
 from node.kernels.inference.dispatch import (
     ADD_F32,
     ADD_INT8,
@@ -61,9 +61,9 @@ def compute_pixels(memory: Any, plan: Any, state: Any, step: int, line: Any) -> 
         place_row(plan, step, frame, line)
         y, x = pixel // row[OUT_W], pixel % row[OUT_W]
         if opcode == DEPTHWISE_F32:
-            depthwise_pixel_f32(f32, line, y, x)
+            depthwise_pixels_f32(u8, line, y, x, 1)
         elif opcode == DEPTHWISE_INT8:
-            depthwise_pixel_int8(u8, i32, f32, line, y, x)
+            depthwise_pixels_int8(u8, line, y, x, 1)
         elif opcode in (MAX_POOL_F32, AVERAGE_POOL_F32):
             pool_pixel_f32(f32, line, y, x, opcode == MAX_POOL_F32)
         else:
