@@ -21,9 +21,10 @@ from typing import Any
 import numpy as np
 
 from firmware_bridge.errors import ConfigError, DataError, Interrupted
+from hil.campaign.block_log import BlockLog, begun
 from hil.campaign.bundle import load_bundle, write_bundle
 from hil.campaign.configuration import CampaignFile
-from hil.campaign.exhaustive import OUTCOMES, Block, Classifier, Codes, Verified, blocks_of
+from hil.campaign.exhaustive import BLOCK_BITS, OUTCOMES, Block, Classifier, Codes, Verified, blocks_of
 from hil.campaign.experiment import versions
 from hil.campaign.task import ENGINE_VERSION
 from hil.campaign.workload import Workload, load_workload
@@ -98,35 +99,75 @@ def run_exhaustive(
 ) -> Exhaustive:
     """Classify every fault of a region and write the file of results into ``out``.
 
+    Blocks that an interrupted run of the same left in ``out`` are taken over.
+
     Raises
     ------
     DataError
         A repeated evaluation came out otherwise.
     ConfigError
-        ``out`` holds another campaign, or the options make no sense.
+        ``out`` holds another campaign, or one begun with other options.
     """
     write_bundle(campaign, out)
     workload = load_workload(campaign)
     inputs = tuple(range(min(options.inputs, workload.n_inputs)))
     blocks = list(blocks_of(workload, options.region))
-    moments, bits = blocks[-1].step + 1, blocks[-1].last
-    codes = np.zeros((moments, bits, len(inputs)), np.uint8)
-    verified = Verified()
+    codes = np.zeros((blocks[-1].step + 1, blocks[-1].last, len(inputs)), np.uint8)
     # Compiled here once, loaded from the cache by every worker.
     warm()
     started_s = time.perf_counter()
-    classify = _in_processes if options.workers > 1 else _here
-    done = 0
-    for block, part, check in classify(workload, out, blocks, (options, inputs, campaign.campaign.seed)):
-        codes[block.step, block.first : block.last] = part
-        verified = verified + check
-        done += part.size
-        progress(ProgressEvent(stage=f"every bit of {options.region}", done=done, total=codes.size))
-    elapsed_s = time.perf_counter() - started_s
-    about = _about(workload, options, elapsed_s, verified) | {"evaluations": codes.size}
-    result = Exhaustive(about=about, codes=codes, inputs=inputs)
-    result.save(out)
+    identity = _identity(workload, options, inputs)
+    with BlockLog(out, identity, [(block.last - block.first, len(inputs)) for block in blocks]) as log:
+        verified = Verified()
+        for number, (part, repeated) in log.finished.items():
+            codes[blocks[number].step, blocks[number].first : blocks[number].last] = part
+            verified = verified + Verified(evaluations=repeated)
+        kept = done = sum(part.size for part, _ in log.finished.values())
+        left = [block for number, block in enumerate(blocks) if number not in log.finished]
+        numbers = {block: number for number, block in enumerate(blocks)}
+        classify = _in_processes if options.workers > 1 else _here
+        for block, part, check in classify(workload, out, left, (options, inputs, campaign.campaign.seed)):
+            codes[block.step, block.first : block.last] = part
+            log.append(numbers[block], part, check.evaluations)
+            verified = verified + check
+            done += part.size
+            progress(ProgressEvent(stage=f"every bit of {options.region}", done=done, total=codes.size))
+        about = _about(workload, options, time.perf_counter() - started_s, verified)
+        about |= {"evaluations": codes.size, "evaluations_kept": kept}
+        result = Exhaustive(about=about, codes=codes, inputs=inputs)
+        result.save(out)
+        log.remove()
     return result
+
+
+def resume_exhaustive(directory: Path, *, workers: int = 1, progress: ProgressSink = silent) -> Exhaustive:
+    """Finish what :func:`run_exhaustive` began in a directory; blocks that are there are not classified again.
+
+    Raises
+    ------
+    DataError
+        Nothing unfinished lies there.
+    """
+    found = begun(directory)
+    if found is None:
+        raise DataError(f"{directory}: no unfinished `hil exhaustive`")
+    options = ExhaustiveOptions(
+        region=found["region"], inputs=len(found["inputs"]), verify=found["verify"], workers=workers
+    )
+    return run_exhaustive(load_bundle(directory), out=directory, options=options, progress=progress)
+
+
+def _identity(workload: Workload, options: ExhaustiveOptions, inputs: tuple[int, ...]) -> dict[str, Any]:
+    """Give everything that decides what the codes are."""
+    return {
+        "region": options.region,
+        "inputs": list(inputs),
+        "verify": options.verify,
+        "model_digest": workload.image.digest,
+        "workload_digest": workload.digest,
+        "engine_version": ENGINE_VERSION,
+        "block_bits": BLOCK_BITS,
+    }
 
 
 def _about(workload: Workload, options: ExhaustiveOptions, elapsed_s: float, verified: Verified) -> dict[str, Any]:

@@ -51,3 +51,14 @@ def metrics(directory: Path) -> None:
     from hil.ground.metrics import metrics as text
 
     click.echo(text(directory), nl=False)
+
+
+@command.command()
+@click.argument("directory", type=click.Path(path_type=Path))
+@click.option("--out", type=click.Path(path_type=Path), help="File to write [default: DIRECTORY/map.parquet].")
+def parquet(directory: Path, out: Path | None) -> None:
+    """Write the map of every bit in DIRECTORY as Parquet: layer, tensor, channel, bit, wrong, critical."""
+    from hil.report.map_table import write_map_table
+
+    path, rows = write_map_table(directory, out)
+    click.echo(f"{path}  {rows} rows")

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 @click.option("--shard", help="Do the part NUMBER/OF of the trials here, such as 1/2; then `hil merge` the parts.")
 @click.option("--out", type=click.Path(path_type=Path), help="Results directory [default: runs/<time>-<name>].")
 @click.option("--confirm", is_flag=True, help="Then repeat it on fresh strikes, as `hil confirm` does.")
+@click.option("--exhaustive", is_flag=True, help="Flip every bit of the weights instead: `hil exhaustive`.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of the table.")
 @click.option("--plan", "plan_only", is_flag=True, help="Say what would be run and how long it takes; run nothing.")
 def command(  # noqa: PLR0913, PLR0917 - one parameter an option
@@ -38,6 +39,7 @@ def command(  # noqa: PLR0913, PLR0917 - one parameter an option
     shard: str | None,
     out: Path | None,
     confirm: bool,
+    exhaustive: bool,
     as_json: bool,
     plan_only: bool,
 ) -> None:
@@ -51,6 +53,9 @@ def command(  # noqa: PLR0913, PLR0917 - one parameter an option
     from hil.campaign.configuration import load_campaign
 
     described = load_campaign(campaign)
+    if exhaustive:
+        _carry_out_exhaustive(described, out, workers, as_json=as_json)
+        return
     wanted = described.changed(target=SEPARATOR.join(targets) or None, trials=trials)
     folders = wanted.bench_folders
     urls = resolve_target(wanted.campaign.target, folders)  # a board that is not there is said before anything is made
@@ -60,6 +65,13 @@ def command(  # noqa: PLR0913, PLR0917 - one parameter an option
         _print_plan(described, replace(options, target=urls), as_json=as_json)
     else:
         carry_out(described, options, out, confirm=confirm, as_json=as_json)
+
+
+def _carry_out_exhaustive(campaign: CampaignFile, out: Path | None, workers: int, *, as_json: bool) -> None:
+    from hil.campaign.exhaustive_run import ExhaustiveOptions
+    from hil.commands import exhaustive
+
+    exhaustive.carry_out(campaign, ExhaustiveOptions(workers=workers), out, as_json=as_json)
 
 
 def _part(shard: str | None) -> tuple[int, int] | None:

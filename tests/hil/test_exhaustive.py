@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet
 import pytest
 
-from firmware_bridge.errors import DataError
+from firmware_bridge.errors import ConfigError, DataError
+from hil.campaign.block_log import BlockLog
 from hil.campaign.configuration import load_campaign
 from hil.campaign.exhaustive import OUTCOMES, Block, Classifier, Verified, blocks_of
-from hil.campaign.exhaustive_run import ExhaustiveOptions, load_exhaustive, run_exhaustive
+from hil.campaign.exhaustive_run import (
+    ExhaustiveOptions,
+    _identity,
+    load_exhaustive,
+    resume_exhaustive,
+    run_exhaustive,
+)
 from hil.campaign.outcome import Outcome
 from hil.campaign.workload import Workload, critical_predicate, load_workload, make_workload
 from hil.cli import main
@@ -142,3 +151,97 @@ def test_the_command(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture
     assert "evaluations/s" in capsys.readouterr().out
     assert (tmp_path / "out" / "exhaustive.html").is_file()
     assert main([*arguments, "--verify", "2"]) == 2
+
+
+def logged(folder: Path, out: Path, **changed: object) -> BlockLog:
+    workload = load_workload(load_campaign(folder / "campaign.toml"))
+    options = ExhaustiveOptions(inputs=2)
+    blocks = list(blocks_of(workload, "weights"))
+    identity = _identity(workload, options, (0, 1)) | changed
+    return BlockLog(out, identity, [(block.last - block.first, 2) for block in blocks])
+
+
+@pytest.fixture
+def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hil.campaign.exhaustive.BLOCK_BITS", 600)
+
+
+def test_a_run_cut_short_at_any_byte_goes_on(
+    folder: Path, tmp_path: Path, small_blocks: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    campaign = load_campaign(folder / "campaign.toml")
+    options = ExhaustiveOptions(inputs=2, verify=0.05)
+    whole = run_exhaustive(campaign, out=tmp_path / "whole", options=options)
+    kept_log = tmp_path / "kept"
+    monkeypatch.setattr(BlockLog, "remove", lambda self: shutil.copy(self.path, kept_log))
+    run_exhaustive(campaign, out=tmp_path / "cut", options=options)
+    data = kept_log.read_bytes()
+    monkeypatch.undo()
+    monkeypatch.setattr("hil.campaign.exhaustive.BLOCK_BITS", 600)
+    for cut in (0, 20, data.index(b"\n") + 1, len(data) // 2, len(data) - 1):
+        (tmp_path / "cut" / "exhaustive.part").write_bytes(data[:cut])
+        (tmp_path / "cut" / "exhaustive.npz").unlink(missing_ok=True)
+        if cut > data.index(b"\n"):
+            again = resume_exhaustive(tmp_path / "cut")
+        else:
+            again = run_exhaustive(campaign, out=tmp_path / "cut", options=options)
+        np.testing.assert_array_equal(again.codes, whole.codes)
+        assert again.about["verified_evaluations"] == whole.about["verified_evaluations"]
+        assert (again.about["evaluations_kept"] > 0) == (cut >= len(data) // 2)
+        assert not (tmp_path / "cut" / "exhaustive.part").exists()
+
+
+def test_a_log_of_something_else_or_damaged_is_refused(folder: Path, tmp_path: Path, small_blocks: None) -> None:
+    codes = np.ones((600, 2), np.uint8)
+    with logged(folder, tmp_path) as log:
+        log.append(1, codes, 7)
+        log.append(0, codes, 0)
+    with logged(folder, tmp_path) as log:
+        assert list(log.finished) == [1, 0]
+        assert log.finished[1][1] == 7
+    with pytest.raises(ConfigError, match=r"begun with verify = 0.0, not 0.5"):
+        logged(folder, tmp_path, verify=0.5)
+    path = tmp_path / "exhaustive.part"
+    data = bytearray(path.read_bytes())
+    data[data.index(b"\n") + 30] ^= 4
+    path.write_bytes(data)
+    with pytest.raises(DataError, match="damaged at byte"):
+        logged(folder, tmp_path)
+    with pytest.raises(DataError, match="no unfinished"):
+        resume_exhaustive(folder)
+
+
+def test_ctrl_c_keeps_what_was_measured(
+    folder: Path, tmp_path: Path, small_blocks: None, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    def stop_at_third(self: Classifier, block: Block) -> np.ndarray:
+        if block.first >= 1200:
+            raise KeyboardInterrupt
+        return classify(self, block)
+
+    classify = Classifier.classify
+    out = tmp_path / "out"
+    arguments = ["run", str(folder / "campaign.toml"), "--exhaustive", "--out", str(out)]
+    with monkeypatch.context() as patched:
+        patched.setattr(Classifier, "classify", stop_at_third)
+        assert main(arguments) == 4
+    assert f"hil resume {out}" in capsys.readouterr().err
+    assert main(["resume", str(out), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["evaluations_kept"] == 1200 * 6
+
+
+def test_the_map_as_parquet(folder: Path, workload: Workload, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    campaign = load_campaign(folder / "campaign.toml")
+    result = run_exhaustive(campaign, out=tmp_path, options=ExhaustiveOptions(inputs=3))
+    assert main(["export", "parquet", str(tmp_path)]) == 0
+    assert "384 rows" in capsys.readouterr().out
+    table = pyarrow.parquet.read_table(tmp_path / "map.parquet")
+    assert table.column_names == ["layer", "tensor", "channel", "bit", "wrong", "critical"]
+    assert table.schema.metadata[b"model"] == result.about["model"].encode()
+    maps = layer_maps(workload.image, result)
+    for row in table.to_pylist()[::50]:
+        (layer,) = [layer for layer in maps if layer.name == row["tensor"]]
+        assert row["wrong"] == layer.wrong[row["bit"], row["channel"]]
+        assert row["critical"] == layer.critical[row["bit"], row["channel"]]
+    assert main(["export", "parquet", str(folder)]) == 2
