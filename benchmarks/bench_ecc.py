@@ -14,6 +14,7 @@ from subprocess import PIPE
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.code_peers import PEERS, decode_with_errors
 from benchmarks.contest import Contest, NotMeasurable, OpenContest
 from node.digest import Crc
 from node.ecc import CODES, Code
@@ -22,13 +23,11 @@ from node.jit import kernel
 DATA_BYTES = 256 << 20
 
 BLOCK_BYTES = 4096
-RATE_BYTES = 223 * 4096
 PORTABLE_BYTES = 223 * 63
 """Too few codewords for a batch: these are encoded by tables."""
 
 PORTABLE_DIGEST_BYTES = 1 << 20
 
-DIRTY_CODEWORDS = 200
 REPAIR_S = 20e-6
 """The time in which a struck block has to be whole again."""
 
@@ -119,38 +118,6 @@ def at_a_rate(verb: str, bytes_per_s: float, size: int = 223 * 4096) -> Callable
     return contest
 
 
-def decode_with_errors(errors: int, bytes_per_s: float) -> Callable[[], Contest]:
-    """Give a contest of the correction of so many wrong bytes in each codeword, the striking included."""
-
-    def contest() -> Contest:
-        code = CODES["rs_255_223"]
-        rng = np.random.default_rng(1)
-        data = rng.integers(0, 256, 223 * DIRTY_CODEWORDS, dtype=np.uint8)
-        check = code.encode(data)
-        places = np.concatenate([223 * row + rng.choice(223, errors, replace=False) for row in range(DIRTY_CODEWORDS)])
-
-        def strike_and_correct() -> None:
-            data[places] ^= 0x5A
-            if code.correct(data, check).corrected != DIRTY_CODEWORDS:
-                raise AssertionError(f"rs_255_223 did not repair {errors} wrong bytes of a codeword")
-
-        return Contest(ours=strike_and_correct, reference=data.size / bytes_per_s)
-
-    return contest
-
-
-def encode_against_peer(name: str, peer: Callable[[bytes], object], size: int) -> Callable[[], Contest]:
-    """Give a contest of encoding against another library, per byte."""
-
-    def contest() -> Contest:
-        code = CODES[name]
-        data = np.random.default_rng(1).integers(0, 256, RATE_BYTES, dtype=np.uint8)
-        message = data[:size].tobytes()
-        return Contest(ours=lambda: code.encode(data), reference=lambda: peer(message), work=RATE_BYTES / size)
-
-    return contest
-
-
 def digest_against_sum() -> Contest:
     _, data, _ = protected("none")
     digest = Crc()
@@ -162,36 +129,6 @@ def portable_digest() -> Contest:
     digest = Crc()
     data = np.random.default_rng(1).integers(0, 256, PORTABLE_DIGEST_BYTES, dtype=np.uint8)
     return Contest(ours=lambda: digest.by_tables(data), reference=PORTABLE_DIGEST_BYTES / 2e9)
-
-
-@contextmanager
-def reedsolo_contest() -> Iterator[Contest]:
-    from reedsolo import RSCodec
-
-    # b = a^11 is 0xAD in the field of the code.
-    codec = RSCodec(32, nsize=255, fcr=112, prim=0x187, generator=0xAD, c_exp=8)
-    yield encode_against_peer("rs_255_223", codec.encode, 223)()
-
-
-@contextmanager
-def galois_contest() -> Iterator[Contest]:
-    import galois
-
-    field = galois.GF(2**8, irreducible_poly=0x187)
-    codec = galois.ReedSolomon(255, 223, field=field, alpha=field(2) ** 11, c=112)
-
-    def encode(message: bytes) -> object:
-        return codec.encode(field(np.frombuffer(message, np.uint8).reshape(-1, 223)))
-
-    yield encode_against_peer("rs_255_223", encode, 223 * 100)()
-
-
-@contextmanager
-def bchlib_contest() -> Iterator[Contest]:
-    import bchlib
-
-    codec = bchlib.BCH(2, m=7)
-    yield encode_against_peer("bch_79_64", codec.encode, 8)()
 
 
 @contextmanager
@@ -244,6 +181,7 @@ def short(name: str) -> str:
 VERTICAL = ("vertical_parity", "vertical_pd", "vertical_ssc", "vertical_chipkill", "vertical_hsiao")
 
 CONTESTS: dict[str, OpenContest] = {
+    **PEERS,
     "hsiao-check": lambda: _held(check_against_sum("hsiao_72_64")),
     "hsiao-check-against-copy": lambda: _held(check_against_copy("hsiao_72_64")),
     "hsiao-correct": lambda: _held(correct_against_check("hsiao_72_64")),
@@ -256,13 +194,10 @@ CONTESTS: dict[str, OpenContest] = {
     "vertical-hsiao-against-copy": lambda: _held(check_against_copy("vertical_hsiao")),
     "hsiao-39-32-check": _opener(check_against_sum("hsiao_39_32")),
     "bch-79-64-check": _opener(check_against_sum("bch_79_64")),
-    "bch-79-64-bchlib": bchlib_contest,
     "rs-255-223-encode": _opener(at_a_rate("encode", 4e9)),
     "rs-255-223-check": _opener(at_a_rate("check", 4e9)),
     "rs-255-223-encode-portable": _opener(at_a_rate("encode", 500e6, PORTABLE_BYTES)),
-    "rs-255-223-decode": _opener(decode_with_errors(8, 20e6)),
-    "rs-255-223-reedsolo": reedsolo_contest,
-    "rs-255-223-galois": galois_contest,
+    "rs-255-223-decode": _opener(partial(decode_with_errors, 8, 20e6)),
     **{f"{short(name)}-check": _opener(check_against_sum(name)) for name in VERTICAL},
     **{f"{short(name)}-encode": _opener(encode_against_check(name)) for name in VERTICAL},
     **{f"{short(name)}-repair": _opener(repair(name)) for name in VERTICAL[1:]},
