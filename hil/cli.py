@@ -18,6 +18,7 @@ COMMANDS = (
     "compile",
     "run",
     "exhaustive",
+    "estimate",
     "resume",
     "confirm",
     "sensitivity",

@@ -93,6 +93,23 @@ class Classifier:
         """Give an index into :data:`OUTCOMES` for each fault and input."""
         return self._judge(self._engine.effects(block.faults(self.region), keep_outputs=not self._by_winner))
 
+    def harms(self, bits: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Tell of bits, flipped before the first step, which end critically, or in a crash, on any input."""
+        return self._outcomes(bits) >= OUTCOMES.index(Outcome.SDC_CRITICAL)
+
+    def wrongs(self, bits: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Tell of bits, flipped before the first step, which make any output wrong, or crash."""
+        return self._outcomes(bits) > OUTCOMES.index(Outcome.MASKED)
+
+    def _outcomes(self, bits: NDArray[np.int64]) -> Codes:
+        """Give the worst outcome of each bit over the inputs."""
+        worst = np.zeros(len(bits), np.uint8)
+        for first in range(0, len(bits), BLOCK_BITS):
+            faults = Faults.at_start(self.region, bits[first : first + BLOCK_BITS])
+            effects = self._engine.effects(faults, keep_outputs=not self._by_winner)
+            worst[first : first + BLOCK_BITS] = self._judge(effects).max(1)
+        return worst
+
     def verify(self, block: Block, codes: Codes, share: float, seed: int) -> Verified:
         """Repeat a random share of a block by whole runs.
 
