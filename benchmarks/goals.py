@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import shutil
 import tomllib
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -29,7 +30,7 @@ class Goal:
     stretch : bool
         A goal that may be missed.
     requires : tuple of str
-        ``cpu:FLAG`` for a flag of ``/proc/cpuinfo``, ``module:NAME`` for a package.
+        ``cpu:FLAG`` for a flag of ``/proc/cpuinfo``, ``module:NAME`` for a package, ``command:NAME`` for a program.
     contest : str
         Name of the contest; two goals may share one.
     """
@@ -58,8 +59,12 @@ class Goal:
                 return f"this CPU has no {name}"
             if kind == "module" and importlib.util.find_spec(name) is None:
                 return f"the package {name} is not installed"
-            if kind not in ("cpu", "module"):
-                raise ConfigError(f"goal {self.name!r}: cannot require {requirement!r}: write cpu:FLAG or module:NAME")
+            if kind == "command" and shutil.which(name) is None:
+                return f"the program {name} is not installed"
+            if kind not in ("cpu", "module", "command"):
+                raise ConfigError(
+                    f"goal {self.name!r}: cannot require {requirement!r}: write cpu:FLAG, module:NAME or command:NAME"
+                )
         return None
 
 

@@ -126,6 +126,8 @@ def test_what_a_machine_lacks_is_named(monkeypatch):
     assert goal(requires=("module:no_such_package",)).missing() == "the package no_such_package is not installed"
     with pytest.raises(ConfigError, match="cannot require"):
         goal(requires=("disk",)).missing()
+    assert goal(requires=("command:sh",)).missing() is None
+    assert goal(requires=("command:no-such-program",)).missing() == "the program no-such-program is not installed"
 
 
 # ---- the command ---------------------------------------------------------------------------------------------

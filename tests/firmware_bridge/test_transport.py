@@ -211,6 +211,36 @@ def test_a_port_is_opened_once():
         open_transport(f"pty:{path}")
 
 
+OPENER = """
+import sys
+from firmware_bridge.errors import PortError
+from firmware_bridge.transport import open_transport
+sys.stdin.readline()
+try:
+    with open_transport(sys.argv[1]):
+        print("won", flush=True)
+        sys.stdin.readline()
+except PortError as error:
+    print(error, flush=True)
+"""
+
+
+def test_of_processes_that_race_for_a_port_one_wins_and_the_others_are_told_its_pid():
+    master, path = open_pty(persistent=True)
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    with master:
+        racers = [subprocess.Popen([sys.executable, "-c", OPENER, f"pty:{path}"], **pipes) for _ in range(3)]
+        for racer in racers:
+            racer.stdin.write("go\n")
+            racer.stdin.flush()
+        said = {racer: racer.stdout.readline().strip() for racer in racers}
+        for racer in racers:
+            racer.communicate("end\n", timeout=20)
+    (winner,) = (racer for racer in racers if said[racer] == "won")
+    told = [said[racer] for racer in racers if racer is not winner]
+    assert all(f"{path} is busy: process {winner.pid} has it open" in text for text in told), told
+
+
 def test_a_port_that_was_closed_can_be_opened_again():
     master, path = open_pty(persistent=True)
     with master:

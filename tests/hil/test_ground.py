@@ -6,6 +6,7 @@ import io
 import math
 import re
 import shutil
+import struct
 import subprocess
 from collections import Counter
 from pathlib import Path
@@ -31,6 +32,8 @@ from hil.ground.metrics import metrics
 from hil.ground.packets import packets_of
 from hil.ground.xtce import xtce
 from tests.hil.synthetic_results import demo_like, header, task, timing, trial, write
+
+PRIVATE_LINK_TYPE = 147
 
 
 @pytest.fixture(scope="module")
@@ -87,6 +90,29 @@ def test_a_second_reader_agrees(run: Path) -> None:
     expected = rows_of_kind(run, TrialRow)
     assert list(table["corrected_words"]) == [row.corrected_words for row in expected]
     assert [list(Outcome)[number].value for number in table["outcome"]] == [row.outcome for row in expected]
+
+
+def capture(packets: list[bytes]) -> bytes:
+    """A capture file (libpcap's classic format) of Space Packets under the first link type for private use."""
+    header = struct.pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 65535, PRIVATE_LINK_TYPE)
+    return header + b"".join(struct.pack("<IIII", n, 0, len(raw), len(raw)) + raw for n, raw in enumerate(packets))
+
+
+@pytest.mark.skipif(shutil.which("tshark") is None, reason="tshark is not installed (Debian package tshark)")
+def test_a_protocol_analyser_reads_the_headers(run: Path, tmp_path: Path) -> None:
+    packets = list(packets_of(run))
+    (tmp_path / "run.pcap").write_bytes(capture(packets))
+    names = ("version", "type", "secheader", "apid", "seqflag", "seqnum", "length")
+    layers = f'uat:user_dlts:"User 0 (DLT={PRIVATE_LINK_TYPE})","ccsds","0","","0",""'
+    columns = [word for name in names for word in ("-e", f"ccsds.{name}")]
+    command = ["tshark", "-n", "-r", str(tmp_path / "run.pcap"), "-o", layers, "-T", "fields", *columns]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    read = [[int(value, 0) for value in line.split()] for line in done.stdout.splitlines()]
+    ours = [decode_packet(raw) for raw in packets]
+    assert read == [
+        [0, each.type, 0, each.apid, each.flags, each.sequence, len(each.data) - 1] for each in ours if each is not None
+    ]
+    assert {row[3] for row in read} == {TRIAL.apid, HEAT.apid}
 
 
 def test_a_packet_of_unknown_kind_is_not_mistaken_for_one(database: Path) -> None:
