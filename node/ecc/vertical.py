@@ -157,7 +157,8 @@ class VerticalDiagonal(VerticalCode):
 
     Row i of a square is a word of row i of the block, bit c of it lies on diagonal (c + i) % 64. A struck data bit
     together with one of its own two parity bits looks like the other parity bit alone: 8192 pairs of a square. The
-    digest of the block tells these apart.
+    digest of the block tells these apart. A column struck together with others 16 or 32 bits from it, and so on across
+    the block, leaves all parities as they were: strides of two and four bytes are not noticed.
     """
 
     name = "vertical_pd"
