@@ -98,7 +98,7 @@ def test_dead_padding_changes_nothing_but_the_count_of_strikes(tmp_path: Path) -
 @pytest.mark.parametrize("setting", ["padding_bytes = 1_000_000_000_000", "slowdown = 1e6"])
 def test_a_protection_that_draws_too_many_strikes_is_named(tmp_path: Path, setting: str) -> None:
     described = campaign(tmp_path, protections=f'[[protection]]\nname = "vast"\n{setting}\n')
-    with pytest.raises(ConfigError, match=r"'vast'.* \(at most 1000\); lower padding_bytes or slowdown"):
+    with pytest.raises(ConfigError, match=r"'vast'.* \(at most 1000\); lower padding_bytes, slowdown or redundancy"):
         Experiment.of(described)
 
 
