@@ -69,6 +69,8 @@ class CheckedInference:
         self._moments = deque(moments)
         self._steps = computer.engine.n_steps
         self._copies = computer.protection.redundancy
+        # Steps that have moved a state on cannot be run again from the inputs.
+        self._keeps_state = bool(computer.image.states)
         self.busy_ns = self.alarms = self.recomputed_steps = 0
 
     def execute(self) -> bytes | None:
@@ -113,7 +115,7 @@ class CheckedInference:
                 return self._computer.engine.output_bytes()
             self.alarms += 1
             again = alarm.local and alarm.step not in tried
-            if not again and begun_again:
+            if not again and (begun_again or self._keeps_state):
                 return None
             resume = self._answer(alarm)
             if resume is Resume.STOP:

@@ -103,6 +103,7 @@ class Computer:
         self.state_guard = self._guard_state()
         self.scrubber = Scrubber(self.guarded, self.protection.scrub_period)
         self.checks = StepChecks(image, self.arena, self.guarded, self.protection)
+        self.engine.checked = self.checks.abft
         self._pristine = self.arena.u8.copy()
         self._digest = DIGEST(self._pristine)
         self.checkpoints = self._open_checkpoints(storage)

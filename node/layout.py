@@ -6,6 +6,8 @@ import numpy as np
 
 from firmware_bridge.errors import ConfigError, DataError
 from node.arena import Layout, Region
+from node.checks.abft import REGION as ABFT_REGION
+from node.checks.abft import abft_bytes
 from node.checks.ranges import REGION as RANGES_REGION
 from node.checks.ranges import range_bytes
 from node.ecc import CODES
@@ -52,8 +54,11 @@ def saved_regions(image: Image, protection: Protection) -> tuple[str, ...]:
 
 def _limits(image: Image, protection: Protection) -> list[Region]:
     """Give what the checks on the computation keep in memory."""
-    size = range_bytes(image) if protection.ranges is not Ranges.OFF else 0
-    return [Region(name=RANGES_REGION, kind="check", size_bytes=size, own=True)] if size else []
+    sizes = {
+        ABFT_REGION: abft_bytes(image) if protection.abft else 0,
+        RANGES_REGION: range_bytes(image) if protection.ranges is not Ranges.OFF else 0,
+    }
+    return [Region(name=name, kind="check", size_bytes=size, own=True) for name, size in sizes.items() if size]
 
 
 def _check_state(image: Image, protection: Protection) -> None:

@@ -62,6 +62,9 @@ class Protection:
         Dead memory added to the arena: it is struck in proportion and read by nobody.
     slowdown : float
         Idle time per inference as a multiple of the computing time, plus one; 1 is not slowed.
+    abft : bool
+        Hold the outputs of every product with weights and every convolution against sums of the weights that were made
+        when these were known good.
     ranges : Ranges
         Whether activations are held against the smallest and largest value of clean runs of all loaded inputs.
     redundancy : int
@@ -92,6 +95,7 @@ class Protection:
     repair_at_once: bool = False
     padding_bytes: int = 0
     slowdown: float = 1.0
+    abft: bool = False
     ranges: Ranges = Ranges.OFF
     redundancy: int = 1
     verify_on_use: bool = False
@@ -162,7 +166,7 @@ class Protection:
     @property
     def checks_steps(self) -> bool:
         """True where something has to be done between two operators."""
-        return self.verify_on_use or self.ranges is not Ranges.OFF
+        return self.abft or self.verify_on_use or self.ranges is not Ranges.OFF
 
     @property
     def checks_computation(self) -> bool:

@@ -9,6 +9,7 @@ from enum import Enum
 class Check(Enum):
     """Which check it was."""
 
+    ABFT = "abft"  # the outputs of a product do not sum up to what its inputs and the kept sums of weights say
     VERIFY = "verify"  # what a step is about to read does not agree with its code
     RANGES = "ranges"  # an output lies outside what clean runs showed
     REDUNDANCY = "redundancy"  # the copies of an output differ, and no majority agrees
@@ -37,4 +38,4 @@ class Alarm:
     @property
     def local(self) -> bool:
         """True where the step's own parameters are at fault, so that this step alone has to be run again."""
-        return self.check is Check.VERIFY
+        return self.check in (Check.VERIFY, Check.ABFT)

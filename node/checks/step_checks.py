@@ -6,6 +6,8 @@ import time
 from collections.abc import Iterable
 
 from node.arena import Arena
+from node.checks.abft import REGION as ABFT_REGION
+from node.checks.abft import Abft
 from node.checks.alarm import Alarm, Check
 from node.checks.ranges import REGION, RangeCheck
 from node.checks.verify import Parameters
@@ -42,8 +44,10 @@ class StepChecks:
         self._parameters = Parameters(image, guarded)
         self._verifies = protection.verify_on_use
         clips = protection.ranges is Ranges.CLIP
-        self.ranges = RangeCheck(image, arena, clips=clips) if protection.ranges is not Ranges.OFF else None
+        wanted = protection.ranges is not Ranges.OFF and REGION in arena.layout
+        self.ranges = RangeCheck(image, arena, clips=clips) if wanted else None
         self._clips = clips
+        self.abft = Abft(image, arena) if protection.abft and ABFT_REGION in arena.layout else None
         self._steps = len(image.steps)
         self.reset()
 
@@ -56,6 +60,8 @@ class StepChecks:
         """Write anew what the checks keep in memory."""
         if self.ranges is not None:
             self.ranges.load()
+        if self.abft is not None:
+            self.abft.load()
 
     def rehearse(self) -> None:
         """Do every check once, whatever it finds."""
@@ -67,7 +73,8 @@ class StepChecks:
     @property
     def regions(self) -> tuple[str, ...]:
         """Names of the regions in which the checks keep what they know."""
-        return () if self.ranges is None else (REGION,)
+        held = {REGION: self.ranges, ABFT_REGION: self.abft}
+        return tuple(name for name, check in held.items() if check is not None)
 
     def before(self, step: int) -> Alarm | None:
         """Check what a step is about to read."""
@@ -81,6 +88,8 @@ class StepChecks:
 
     def after(self, step: int) -> Alarm | None:
         """Check what a step has written."""
+        if self.abft is not None and self.abft.alarm:
+            return Alarm(Check.ABFT, step)
         if self.ranges is None:
             return None
         started_ns = time.perf_counter_ns()
@@ -94,5 +103,11 @@ class StepChecks:
         return Alarm(Check.RANGES, step)
 
     def correct(self, step: int) -> DecodeReport:
-        """Repair by their code the parameters that a step reads."""
-        return self._parameters.correct(step)
+        """Repair by their code the parameters that a step reads.
+
+        Where the code finds nothing wrong with them, it is the kept sums that are wrong: they are made anew.
+        """
+        report = self._parameters.correct(step)
+        if self.abft is not None and step in self.abft.steps and report.words and report.clean:
+            self.abft.load_step(step)
+        return report

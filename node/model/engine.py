@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from itertools import pairwise
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -18,6 +18,13 @@ from node.model.steps import STEP_WORDS, Opcode
 
 Segment = tuple[int, int, Callable[..., Any]]
 """First step, step after the last, and the interpreter that runs them."""
+
+
+class CheckedRunner(Protocol):
+    """Runs some steps together with a check of their own, where they are run one by one."""
+
+    def run(self, number: int) -> int | None:
+        """Run a step: -1 or 0 as an interpreter of this one step, None where it is not this runner's."""
 
 
 class Engine:
@@ -40,6 +47,7 @@ class Engine:
         self._table = arena.view("steps").view(np.int64).reshape(-1, STEP_WORDS)
         self._row = np.zeros(STEP_WORDS, np.int64)
         self._segments = segments_of(image)
+        self.checked: CheckedRunner | None = None
         self._inputs = {spec.name: (spec, _view(arena, spec)) for spec in image.inputs}
         self._outputs = {spec.name: _view(arena, spec) for spec in image.outputs}
 
@@ -61,13 +69,21 @@ class Engine:
 
     def run_steps(self, first: int, last: int) -> None:
         """Run the steps ``first`` to ``last - 1``; raises as :meth:`run`."""
+        if self.checked is not None and last - first == 1:
+            failed = self.checked.run(first)
+            if failed is not None:
+                self._require(failed < 0, first)
+                return
         for start, end, interpret in self._segments:
             if start >= last or end <= first:
                 continue
             failed = interpret(self._memory, self._table, self._row, max(first, start), min(last, end))
-            if failed >= 0:
-                name = self.image.step_names[failed]
-                raise PayloadCrash(f"invalid step {failed} ({name}): its row points outside the memory or is no step")
+            self._require(failed < 0, failed)
+
+    def _require(self, valid: bool, step: int) -> None:
+        if not valid:
+            name = self.image.step_names[step]
+            raise PayloadCrash(f"invalid step {step} ({name}): its row points outside the memory or is no step")
 
     def write_input(self, name: str, values: ArrayLike) -> None:
         """Copy a model input into the arena.

@@ -84,6 +84,11 @@ name = "ranges"
 ranges = "detect"
 on_alarm = "reload"
 [[protection]]
+name = "abft"
+code = "hsiao_72_64"
+scrub_period = 0
+abft = true
+[[protection]]
 name = "vote"
 redundancy = 3
 [[protection]]

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 
 from firmware_bridge.errors import ConfigError
 from firmware_bridge.messages import Delivery, Fault, FaultKind, Run, RunResult
 from node.computer import Computer
 from node.errors import OutputWithheld
+from node.kernels.checks.ranges import clip, count_outside
 from node.lockstep import LockstepRun
 from node.protection import OnAlarm, OnDetected, Protection, Ranges
 from tests.adder_image import N_STEPS, SAMPLES, H, activation_bit, adder_image, right_bytes, weight_bit
+from tests.naive import checks as naive
 
 INPUTS = (3, 0, 2, 1)
 SIGN = 31
@@ -226,3 +231,27 @@ def test_a_protection_that_makes_no_sense_is_refused(settings: dict, message: st
 def test_a_protection_with_checks_crosses_the_line_unchanged() -> None:
     held = Protection(code="parity", verify_on_use=True, ranges=Ranges.CLIP, redundancy=3, on_alarm=OnAlarm.RELOAD)
     assert Protection.from_json(held.to_json()) == held
+
+
+# ---- kernels and their slow twins ----------------------------------------------------------------------------------
+
+limits = st.floats(width=32, allow_nan=True)
+
+
+@given(
+    values=st.one_of(
+        arrays(np.float32, st.integers(1, 40), elements=st.floats(width=32, allow_nan=True)),
+        arrays(np.int8, st.integers(1, 40)),
+        arrays(np.uint8, st.integers(1, 40)),
+    ),
+    low=limits,
+    high=limits,
+)
+@settings(max_examples=200, deadline=None)
+def test_range_kernels_do_what_their_twins_do(values: np.ndarray, low: float, high: float) -> None:
+    assert count_outside(values, np.float32(low), np.float32(high)) == naive.outside(values, low, high)
+    before = values.copy()
+    expected = naive.clipped(values, low, high)
+    changed = clip(values, np.float32(low), np.float32(high))
+    assert values.tobytes() == expected.tobytes()
+    assert changed == (naive.outside(before, low, high) if low <= high else 0)

@@ -8,6 +8,9 @@ import numpy as np
 
 from node.jit import kernel
 
+LEAST, MOST = np.float32(-128.0), np.float32(255.0)
+"""What fits a byte, signed or not."""
+
 
 @kernel
 def count_outside(values: Any, low: Any, high: Any) -> int:
@@ -23,7 +26,8 @@ def count_outside(values: Any, low: Any, high: Any) -> int:
 def clip(values: Any, low: Any, high: Any) -> int:
     """Set what lies outside [low, high] to the nearer limit, NaN to what is nearest to zero; count the changed.
 
-    Nothing changes where the limits are no interval: ``low`` above ``high``, or a NaN.
+    Bytes take limits of -128 to 255, cut to integers and wrapped. Nothing changes where the limits are no interval:
+    ``low`` above ``high``, or a NaN.
     """
     changed = 0
     if not low <= high:
@@ -35,7 +39,8 @@ def clip(values: Any, low: Any, high: Any) -> int:
         value = np.float32(0.0) if np.isnan(value) else value
         value = low if value < low else value
         value = high if value > high else value
-        values[i] = value
+        # A struck limit may be far outside a byte, where a conversion would not be defined.
+        values[i] = np.int64(min(max(value, LEAST), MOST)) if values.itemsize == 1 else value
         changed += 1
     return changed
 

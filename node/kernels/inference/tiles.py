@@ -59,7 +59,7 @@ class Lanes:
         return self.builder.call(known or ir.Function(self.builder.module, kind, full), arguments)
 
 
-def _sum_of_products(lanes: Lanes, shape: tuple[int, int, Any, int], operands: tuple[Any, ...]) -> list[Any]:
+def sum_of_products(lanes: Lanes, shape: tuple[int, int, Any, int], operands: tuple[Any, ...]) -> list[Any]:
     """Emit the loop over k that keeps rows x panels sums in registers; give them at its end.
 
     ``shape`` is (rows, panels, kind of a sum, bytes of a weight); ``operands`` are left, left_stride,
@@ -124,7 +124,7 @@ def _make_tile_f32(rows: int, panels: int) -> Any:
 
         def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
             lanes = Lanes(context, builder, signature.args[0], arguments[0])
-            sums = _sum_of_products(lanes, (rows, panels, lanes.floats, 4), tuple(arguments[1:6]))
+            sums = sum_of_products(lanes, (rows, panels, lanes.floats, 4), tuple(arguments[1:6]))
             low, high = (lanes.splat(builder.extract_value(arguments[8], i)) for i in range(2))
             for index, value in enumerate(sums):
                 row, panel = divmod(index, panels)
@@ -194,7 +194,7 @@ def _make_tile_int8(rows: int) -> Any:
         def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
             lanes = Lanes(context, builder, signature.args[0], arguments[0])
             operands = (arguments[1], arguments[3], arguments[2], arguments[3], arguments[4])
-            sums = _sum_of_products(lanes, (rows, 1, lanes.words, 1), operands)
+            sums = sum_of_products(lanes, (rows, 1, lanes.words, 1), operands)
             zero, low, high = (
                 lanes.splat(builder.trunc(builder.extract_value(arguments[8], i), lanes.word)) for i in range(3)
             )

@@ -1,0 +1,214 @@
+"""Algorithm-based fault tolerance: products and convolutions against sums made when their weights were known good."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from node.arena import ALIGNMENT_BYTES, Arena
+from node.kernels.checks.parameters import sum_words
+from node.kernels.inference import dispatch
+from node.kernels.inference.checked.conv_f32 import check_conv_f32
+from node.kernels.inference.checked.conv_f32 import group_words as words_f32
+from node.kernels.inference.checked.conv_int8 import checked_conv_int8
+from node.kernels.inference.checked.conv_int8 import group_words as words_int8
+from node.kernels.inference.checked.rows import OTHER_SHAPE, take_unlimited
+from node.kernels.inference.columns import INVALID, OK, OPCODE
+from node.kernels.inference.tiles import LANES, TILE_ROWS
+from node.model.image import Image
+from node.model.steps import STEP_WORDS, Opcode, Step
+
+REGION = "check.abft"
+SUMMED = (Opcode.CONV_F32, Opcode.CONV_INT8)
+Memory = tuple[NDArray[Any], NDArray[Any], NDArray[Any]]
+Rows = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]
+"""A row in the table, as it was compiled, and room for a copy."""
+
+DEPTHWISE = (Opcode.DEPTHWISE_F32, Opcode.DEPTHWISE_INT8)
+
+
+@dataclass(frozen=True)
+class CheckedStep:
+    """One step with check data: its row as compiled, and where in the region its data lie, in bytes."""
+
+    step: Step
+    row: NDArray[np.int64]
+    start: int
+    size: int
+
+    @property
+    def depth(self) -> int:
+        """Products of a sum."""
+        return self.step.kernel_h * self.step.kernel_w * (self.step.in_c // self.step.groups)
+
+    @property
+    def panels(self) -> int:
+        """Panels of packed weights of a group."""
+        return -(-self.step.out_c // self.step.groups // LANES)
+
+
+def checked_steps(image: Image) -> dict[int, CheckedStep]:
+    """Give the steps that have check data, by number: products with weights and convolutions."""
+    found: dict[int, CheckedStep] = {}
+    start = 0
+    for number, row in enumerate(image.steps):
+        if row[OPCODE] not in (*SUMMED, *DEPTHWISE):
+            continue
+        checked = CheckedStep(Step.from_row(row), row, start, 0)
+        if row[OPCODE] in SUMMED:
+            words = words_f32 if row[OPCODE] == Opcode.CONV_F32 else words_int8
+            size = 4 * checked.step.groups * int(words(checked.depth))
+        else:
+            size = ALIGNMENT_BYTES
+        found[number] = CheckedStep(checked.step, row, start, size)
+        start += size
+    return found
+
+
+def abft_bytes(image: Image) -> int:
+    """Give the size of the region that holds the check data."""
+    return sum(checked.size for checked in checked_steps(image).values())
+
+
+class Abft:
+    """Runs products and convolutions with a check of every sum.
+
+    A depthwise convolution has few weights and no sums worth comparing: its parameters are added up before it is run.
+
+    Parameters
+    ----------
+    image : Image
+        The steps.
+    arena : Arena
+        Their memory, with a region ``check.abft`` of :func:`abft_bytes`.
+    """
+
+    def __init__(self, image: Image, arena: Arena) -> None:
+        self._steps = checked_steps(image)
+        self._memory = (arena.u8, arena.i32, arena.f32)
+        table = arena.view("steps").view(np.int64).reshape(-1, STEP_WORDS)
+        self._base = arena.layout[REGION].offset
+        self._row = np.zeros(STEP_WORDS, np.int64)
+        self._unlimited = np.zeros((1, STEP_WORDS), np.int64)
+        self._words = (np.zeros(TILE_ROWS * LANES, np.int32), np.zeros(TILE_ROWS * LANES, np.int32))
+        depths = [checked.depth for checked in self._steps.values() if checked.step.opcode == Opcode.CONV_F32]
+        taken = np.zeros(4 * TILE_ROWS * max(depths, default=1), np.uint8)
+        self._floats = (taken, taken.view(np.float32), np.zeros(2 * TILE_ROWS))
+        self._runners = {number: self._runner(checked, table[number]) for number, checked in self._steps.items()}
+        self.alarm = False
+        self.load()
+
+    def _runner(self, checked: CheckedStep, given: NDArray[np.int64]) -> Callable[[], int | None]:
+        """Give what runs a step whose row in the table is ``given``."""
+        if checked.step.opcode in DEPTHWISE:
+            return partial(self._check_parameters, checked)
+        rows = (given, checked.row.copy(), np.zeros(STEP_WORDS, np.int64))
+        run = self._run_int8 if checked.step.opcode == Opcode.CONV_INT8 else self._run_f32
+        return partial(run, self._memory, rows, (self._base + checked.start) // 4)
+
+    @property
+    def steps(self) -> frozenset[int]:
+        """Steps that are checked."""
+        return frozenset(self._steps)
+
+    def load(self) -> None:
+        """Make the check data of every step from its parameters, which are taken as right."""
+        for number in self._steps:
+            self.load_step(number)
+
+    def load_step(self, number: int) -> None:
+        """Make the check data of one step from its parameters, which are taken as right."""
+        checked = self._steps[number]
+        place = self._base + checked.start
+        data = self._memory[0][place : place + checked.size]
+        data[:] = 0
+        if checked.step.opcode in DEPTHWISE:
+            data.view(np.int32)[:3] = self._parameter_sums(checked)
+            return
+        groups = checked.step.groups
+        for group, words in enumerate(data.view(np.int32).reshape(groups, -1)):
+            matrix, bias, scales = self._parameters(checked, group)
+            blocks = -(-checked.depth // LANES) * LANES
+            if checked.step.opcode == Opcode.CONV_INT8:
+                words[: checked.depth] = wrapped(matrix.sum(axis=1, dtype=np.int64))
+                words[blocks : blocks + 2] = wrapped(bias.sum(dtype=np.int64)), wrapped(scales.sum(dtype=np.int64))
+                continue
+            floats = words.view(np.float32)
+            floats[: checked.depth] = matrix.sum(axis=1, dtype=np.float64)
+            floats[blocks : blocks + checked.depth] = rounded_up(np.abs(matrix).sum(axis=1, dtype=np.float64))
+            floats[2 * blocks] = bias.sum(dtype=np.float64)
+            floats[2 * blocks + 1] = rounded_up(np.abs(bias).sum(dtype=np.float64))
+
+    def run(self, number: int) -> int | None:
+        """Run a step and note in ``alarm`` whether its sums agree.
+
+        Returns
+        -------
+        int or None
+            As the interpreter: -1, or 0 where the row is no valid step; None where the step was not run, because it
+            has no check data or its row asks for another shape than they were made for.
+        """
+        self.alarm = False
+        runner = self._runners.get(number)
+        return None if runner is None else runner()
+
+    def _run_int8(self, memory: Memory, rows: Rows, sums: int) -> int | None:
+        status = checked_conv_int8(memory[0], memory[1], rows, sums, self._words)
+        if status == OK:
+            return -1
+        self.alarm = status != INVALID
+        return None if status == OTHER_SHAPE else 0 if status == INVALID else -1
+
+    def _run_f32(self, memory: Memory, rows: Rows, sums: int) -> int | None:
+        """Run the plain kernel without limits, so that the sums can be seen; the check applies the limits."""
+        if not take_unlimited(rows, self._unlimited):
+            self.alarm = True
+            return None
+        status: int = dispatch.run_steps(memory, self._unlimited, self._row, 0, 1)
+        if status < 0:
+            self.alarm = not check_conv_f32(memory[0], memory[2], rows[2], sums, self._floats)
+        return status
+
+    def _check_parameters(self, checked: CheckedStep) -> None:
+        word = (self._base + checked.start) // 4
+        self.alarm = not np.array_equal(self._memory[1][word : word + 3], self._parameter_sums(checked))
+
+    def _parameter_sums(self, checked: CheckedStep) -> NDArray[np.int32]:
+        """Give the sums of the weights, biases and multipliers of a depthwise step, as they lie in memory."""
+        u8, i32, _ = self._memory
+        step = checked.step
+        taps = step.kernel_h * step.kernel_w * step.in_c
+        integer = step.opcode == Opcode.DEPTHWISE_INT8
+        weights = u8[step.weights : step.weights + taps] if integer else i32[step.weights // 4 :][:taps]
+        scales = i32[step.scales // 4 :][: step.in_c if integer else 0]
+        return np.array([sum_words(part) for part in (weights, i32[step.bias // 4 :][: step.in_c], scales)], np.int32)
+
+    def _parameters(self, checked: CheckedStep, group: int) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
+        """Give the weights [products][channels], biases and multipliers of one group, without padding."""
+        u8, i32, f32 = self._memory
+        step, columns = checked.step, checked.panels * LANES
+        channels = step.out_c // step.groups
+        integer = step.opcode == Opcode.CONV_INT8
+        weights = u8.view(np.int8)[step.weights :] if integer else f32[step.weights // 4 :]
+        size = columns * checked.depth
+        packed = weights[group * size : (group + 1) * size].reshape(checked.panels, checked.depth, LANES)
+        matrix = packed.transpose(1, 0, 2).reshape(checked.depth, columns)[:, :channels]
+        bias = (i32 if integer else f32)[step.bias // 4 + group * columns :][:channels]
+        scales = i32[step.scales // 4 + group * columns :][: channels if integer else 0]
+        return matrix, bias, scales
+
+
+def wrapped(values: Any) -> NDArray[np.int32]:
+    """Give 64-bit integers modulo 2**32 as int32."""
+    return np.asarray(values, np.int64).astype(np.int32)
+
+
+def rounded_up(values: Any) -> NDArray[np.float32]:
+    """Give float32 that are not below the float64 given."""
+    single = np.asarray(values, np.float64).astype(np.float32)
+    return np.where(single < values, np.nextafter(single, np.float32(np.inf)), single).astype(np.float32)

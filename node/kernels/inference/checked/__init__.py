@@ -1,0 +1,1 @@
+"""Products and convolutions that check their own sums."""

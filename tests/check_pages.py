@@ -1,0 +1,158 @@
+"""Makes docs/checks.md: what the checks on the computation find, bit by bit.
+
+``python -m tests.check_pages`` writes the page; a test holds it against the checks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from node.computer import Computer
+from node.kernels.inference.checked.conv_f32 import check_conv_f32
+from node.model.image import Image
+from node.protection import Protection
+from tests.product_images import dense_f32
+
+PAGE = Path(__file__).parents[1] / "docs" / "checks.md"
+ROWS, DEPTH, CHANNELS = 8, 64, 32
+STRUCK = 100
+"""Weights and sums that are struck, one after the other, in each of their bits."""
+
+HEAD = f"""# Checks on the computation
+
+What a code cannot see: that a result is wrong although every stored bit is right, or that a bit was wrong when it was
+used. These fields of a `[[protection]]` (and of `node.Protection`) say what is checked, and `on_alarm` what follows.
+This page is made by `python -m tests.check_pages`, and a test holds it against the checks.
+
+- `abft = true`: the outputs of every product with weights and of every convolution, pixel by pixel. Their sum has to be
+  what the inputs and the kept sums of the weights say. Kept in `check.abft`: per step one word for each product of a
+  sum, two for floats.
+- `ranges = "detect"` or `"clip"`: every activation of float32, int8 or uint8 against the smallest and largest value of
+  clean runs of all loaded inputs, which the node makes when it is configured; NaN and infinities never pass. Kept in
+  `check.ranges`: two floats a step.
+- `redundancy = 2` or `3`: each inference is computed twice and compared, or three times with a vote. Nothing is kept;
+  the further copies take time, in which strikes fall too.
+- `verify_on_use = true`: the parameters of each step, and its row where `regions` names `steps`, by their code, just
+  before it runs. Nothing more is kept.
+
+What is kept lies in memory that can be struck, and counts as the protection's own.
+
+An alarm of `abft` or `verify_on_use` has the step run again, any other one the inference; a second alarm at the same
+place begins the inference anew, and a third has the output withheld. Before that, `on_alarm` says what is done:
+`correct` (the default: the code repairs the parameters of the step, or, where no step is known, scrubs all; where it
+finds them sound, the kept sums are made anew), `recompute` (nothing more), `reload` (everything guarded, from the
+golden image), `rollback` (the newest checkpoint; lost inferences are done again) or `stop` (this output and all later
+ones are withheld).
+
+## What ABFT finds
+
+**int8**: sums are exact modulo 2^32. Every single wrong bit of a weight, a bias, a multiplier or an accumulator that
+changes an output raises an alarm, and nothing else does: tests flip every one of them in small layers.
+
+**Depthwise convolutions** sum over few weights, so their parameters are added up before each use instead: every single
+wrong bit is found, a wrong accumulator is not.
+
+**Not checked**: products of two activations and recurrent cells. Use `redundancy` or `ranges` there.
+
+**float32**: rounding hides what is small. The threshold is a proven bound on rounding (Higham, Accuracy and Stability
+of Numerical Algorithms, 2002, section 3.1; spelled out in `node/kernels/inference/checked/conv_f32.py`), so a sound
+step raises no alarm. Below: a product of {ROWS} x {DEPTH} inputs with {DEPTH} x {CHANNELS} weights, all normally
+distributed; each bit of {STRUCK} weights and of {STRUCK} sums is flipped.
+An error is the largest change of an output relative to the largest output.
+
+| bit | weight: changed an output | seen | largest error unseen | sum: changed | seen | largest error unseen |
+|---|---|---|---|---|---|---|
+"""
+
+
+@dataclass
+class Tally:
+    """What became of the flips of one bit."""
+
+    changed: int = 0
+    seen: int = 0
+    unseen_error: float = 0.0
+
+    def add(self, output: np.ndarray, golden: np.ndarray, alarm: bool) -> None:
+        """Count one flip."""
+        if np.array_equal(output, golden):
+            return
+        self.changed += 1
+        self.seen += alarm
+        if not alarm:
+            error = np.abs(output.astype(float) - golden).max() / np.abs(golden).max()
+            self.unseen_error = max(self.unseen_error, float(error))
+
+    def cells(self) -> str:
+        """Give three cells of the table."""
+        unseen = f"{self.unseen_error:.0e}" if self.seen < self.changed else "-"
+        share = f"{100 * self.seen / self.changed:.0f} %" if self.changed else "-"
+        return f"{self.changed} | {share} | {unseen}"
+
+
+def weight_tallies(image: Image, inputs: np.ndarray) -> list[Tally]:
+    """Flip every bit of some weights."""
+    tallies = [Tally() for _ in range(32)]
+    chosen = np.random.default_rng(2).choice(DEPTH * CHANNELS, STRUCK, replace=False)
+    with Computer(image, protection=Protection(abft=True)) as computer:
+        engine, check = computer.engine, computer.checks.abft
+        assert check is not None
+
+        def output() -> np.ndarray:
+            computer.write_inputs({"x": inputs})
+            engine.run_step(0)
+            return np.frombuffer(engine.output_bytes(), np.float32)
+
+        golden = output()
+        for weight in chosen:
+            for bit, tally in enumerate(tallies):
+                computer.arena.flip("weights", 32 * int(weight) + bit)
+                tally.add(output(), golden, check.alarm)
+                computer.arena.flip("weights", 32 * int(weight) + bit)
+    return tallies
+
+
+def sum_tallies(image: Image, inputs: np.ndarray) -> list[Tally]:
+    """Flip every bit of some sums, before they are checked."""
+    tallies = [Tally() for _ in range(32)]
+    spec = image.outputs[0]
+    work = np.zeros(4 * 8 * DEPTH, np.uint8)
+    room = (work, work.view(np.float32), np.zeros(16))
+    row = image.steps[0].copy()
+    with Computer(image, protection=Protection(abft=True)) as computer:
+        computer.write_inputs({"x": inputs})
+        computer.engine.run_step(0)
+        arena, start = computer.arena, computer.layout["check.abft"].offset // 4
+        sums = arena.f32[spec.offset // 4 : spec.end // 4]
+        golden = sums.copy()
+        for place in np.random.default_rng(3).choice(golden.size, STRUCK, replace=False):
+            for bit, tally in enumerate(tallies):
+                sums.view(np.uint32)[place] ^= np.uint32(1 << bit)
+                alarm = not check_conv_f32(arena.u8, arena.f32, row, start, room)
+                tally.add(sums, golden, alarm)
+                sums[:] = golden
+    return tallies
+
+
+def rows() -> Iterator[str]:
+    """Give the rows of the table, the sign first."""
+    rng = np.random.default_rng(1)
+    image = dense_f32(rng, ROWS, DEPTH, CHANNELS)
+    inputs = rng.normal(size=ROWS * DEPTH).astype(np.float32)
+    names = {31: " (sign)", 30: " (exponent)", 23: " (exponent)", 22: " (fraction)"}
+    tables = zip(weight_tallies(image, inputs), sum_tallies(image, inputs), strict=True)
+    for bit, (weight, total) in reversed(list(enumerate(tables))):
+        yield f"| {bit}{names.get(bit, '')} | {weight.cells()} | {total.cells()} |"
+
+
+def page() -> str:
+    """Give the page."""
+    return HEAD + "\n".join(rows()) + "\n"
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page())
