@@ -12,7 +12,7 @@ from typing import Any
 from firmware_bridge.errors import ConfigError
 
 GOALS_FILES = tuple(Path(__file__).with_name(name) for name in ("goals.toml", "goals_injection.toml"))
-GROUPS = ("inference", "campaign", "ecc", "checks", "link", "recovery")
+GROUPS = ("inference", "campaign", "ecc", "checks", "link", "scrub", "recovery")
 
 
 @dataclass(frozen=True, kw_only=True)

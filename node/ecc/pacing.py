@@ -22,6 +22,9 @@ SLICE_S = 0.001
 LONGEST_DELAY_S = 0.005
 """What no slice may take on a machine that has the time."""
 
+MOST_WORDS = 16_384
+"""However fast sound memory is read, a slice is no larger: any of its words may be wrong, and repairs take time."""
+
 DAY_S = 86_400.0
 _FORGETTING = 0.9  # of the slowest speed seen, a slice
 
@@ -213,7 +216,7 @@ class Pacer:
         self._pace = pace
         self._clock = clock
         self._least_words = scrubber.least_slice
-        self._most_words = max(scrubber.words, self._least_words)
+        self._most_words = max(min(scrubber.words, MOST_WORDS), self._least_words)
         self._slowest_s = 0.0  # of one word, lately
         self.slice_words = self._least_words
         self.slices = 0

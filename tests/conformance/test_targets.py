@@ -11,7 +11,7 @@ from hil.campaign.record import TrialRow
 from hil.progress import silent
 from hil.targets.sim_session import SimSession
 from hil.targets.target import open_session
-from tests.campaigns import attempts, campaign, essence, rows_of
+from tests.campaigns import PROTECTIONS, attempts, campaign, essence, rows_of
 from tests.tcp_node import tcp_node
 
 TRIALS = 20
@@ -21,7 +21,8 @@ FAULT_MODELS = ("clusters", "stuck_at")
 @pytest.fixture(scope="module", params=FAULT_MODELS)
 def experiment(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Experiment:
     path = tmp_path_factory.mktemp("campaign")
-    return Experiment.of(campaign(path, trials=TRIALS, fault_model=request.param))
+    described = campaign(path, trials=TRIALS, fault_model=request.param, protections=PROTECTIONS + SLICED)
+    return Experiment.of(described)
 
 
 @pytest.fixture(scope="module")
@@ -103,4 +104,12 @@ STEPS = """
 name = "guarded steps"
 code = "hsiao_72_64"
 regions = ["weights", "steps"]
+"""
+
+SLICED = """
+[[protection]]
+name = "slice by slice, and by the clock where time is not logical"
+code = "hsiao_72_64"
+scrub_slice = 512
+scrub_seconds = 0.001
 """

@@ -6,20 +6,14 @@ from functools import cache
 from itertools import pairwise
 
 import numpy as np
-import pytest
 
 import hil
 from firmware_bridge.messages import Fault, Run, RunResult
-from hil.campaign.experiment import Experiment
-from hil.progress import silent
-from hil.targets.sim_session import SimSession
-from hil.targets.target import open_session
 from hil.workloads import digits
 from node.computer import Computer
 from node.lockstep import LockstepRun
 from node.model.image import Image
 from node.protection import Protection
-from tests.campaigns import campaign, essence, rows_of
 
 SLICE = 512
 SLICED = Protection(code="hsiao_72_64", scrub_slice=SLICE)
@@ -59,13 +53,3 @@ def test_every_run_begins_at_the_first_word() -> None:
         run(computer, 0, 1)
         assert run(computer, 0, 2).checked_words == first.checked_words
         assert run(computer, SLICE, 2).corrected_words == 1
-
-
-@pytest.mark.parametrize("target", ["pty"])
-def test_slices_are_the_same_behind_a_line(target: str, tmp_path) -> None:
-    sliced = '\n[[protection]]\nname = "sliced"\ncode = "hsiao_72_64"\nscrub_slice = 512\nscrub_seconds = 0.001\n'
-    experiment = Experiment.of(campaign(tmp_path, trials=12, protections=sliced))
-    with SimSession() as session:
-        reference = essence(rows_of(experiment, session, names=("sliced",)))
-    with open_session(target, silent) as session:
-        assert essence(rows_of(experiment, session, names=("sliced",))) == reference
