@@ -20,9 +20,14 @@ def lock(descriptor: int, path: str) -> None:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
-        raise PortError(f"{path} is busy: {_holder(path)} has it open; stop that program first") from error
+        raise busy(path) from error
     with contextlib.suppress(OSError):
         fcntl.ioctl(descriptor, termios.TIOCEXCL)
+
+
+def busy(path: str) -> PortError:
+    """The error of a port that somebody else has open."""
+    return PortError(f"{path} is busy: {_holder(path)} has it open; stop that program first")
 
 
 def _holder(path: str) -> str:

@@ -21,7 +21,7 @@ from typing import Self
 from .address import DEFAULT_BAUD, Address, read_address
 from .errors import PortError
 from .remote_port import NOTE, carry
-from .terminal import lock, make_raw
+from .terminal import busy, lock, make_raw
 
 READ_BYTES = 65_536
 WRITE_TIMEOUT_S = 5.0
@@ -332,6 +332,8 @@ def _open_tty(path: str, baud: int | None) -> Transport:
     except ValueError as error:
         raise PortError(f"{path} cannot run at {baud} baud: {error}; choose another baud rate") from error
     except serial.SerialException as error:
+        if error.errno == errno.EBUSY:  # TIOCEXCL of the one who has it keeps all but root out
+            raise busy(path) from error
         hint = "add yourself to the group dialout" if error.errno == errno.EACCES else _ports_found()
         raise PortError(f"cannot open {path}: {error.strerror or error}; {hint}") from error
     descriptor: int = port.fileno()

@@ -1,4 +1,5 @@
 import ast
+import errno
 import os
 import subprocess
 import sys
@@ -9,6 +10,7 @@ from pathlib import Path
 from random import Random
 
 import pytest
+import serial
 
 import firmware_bridge
 from firmware_bridge import terminal
@@ -298,6 +300,18 @@ def test_a_baud_rate_that_the_port_refuses_is_the_ports_fault(monkeypatch):
     monkeypatch.setattr("serial.Serial", refuse)
     with pytest.raises(PortError, match=r"/dev/null cannot run at 12345 baud.*choose another"):
         open_transport("serial:///dev/null?baud=12345")
+
+
+def test_whoever_is_not_root_is_told_who_has_the_port_too(monkeypatch):
+    master, path = open_pty()
+
+    def refuse(*_: object, **__: object) -> None:
+        raise serial.SerialException(errno.EBUSY, "Device or resource busy")
+
+    with master, open_transport(f"pty:{path}"):
+        monkeypatch.setattr("serial.Serial", refuse)
+        with pytest.raises(PortError, match=f"{path} is busy: process {os.getpid()} has it open"):
+            open_transport(f"pty:{path}")
 
 
 def test_a_refused_connection_names_the_address():
