@@ -39,6 +39,13 @@ def test_target_agrees_with_the_emulator(target: str, experiment: Experiment, re
     assert essence(rows) == reference
 
 
+def test_a_real_board_agrees_with_the_emulator(board: str, experiment: Experiment, reference: dict) -> None:
+    with open_session(board, silent) as session:
+        rows = rows_of(experiment, session)
+    assert attempts(rows) == []
+    assert essence(rows) == reference
+
+
 def test_tcp_agrees_with_the_emulator(experiment: Experiment, reference: dict, tmp_path: Path) -> None:
     with tcp_node(tmp_path) as (url, _), open_session(url, silent) as session:
         rows = rows_of(experiment, session)
