@@ -28,7 +28,7 @@ from hil.targets.sim_session import SimSession
 from tests.campaigns import attempts, campaign, essence, rows_of, run, write_campaign
 
 TMR = '\n[[protection]]\nname = "tmr"\ncode = "tmr"\n'
-TRIALS = 60
+TRIALS = 40
 
 
 class Mortal(MemoryHost):
