@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install -q
 
-.PHONY: demo test prove bench lint clean
+.PHONY: demo test test-qemu prove bench lint clean
 demo: $(VENV)/.installed
 	$(BIN)/hil demo
 
@@ -13,6 +13,15 @@ test: $(VENV)/.test
 
 prove: $(VENV)/.test
 	FLIGHTNODE_PROVE=1 $(BIN)/python -m pytest -n 2 --dist loadgroup -m proof --timeout 7200
+
+# The emulated board: Debian for arm64 under QEMU. The first build compiles the node's kernels for it, for some minutes.
+QEMU_PACKAGES := qemu-system-arm qemu-user-static e2fsprogs
+test-qemu: $(VENV)/.test
+	@command -v qemu-system-aarch64 >/dev/null && command -v qemu-aarch64-static >/dev/null && command -v mke2fs >/dev/null || \
+		{ [ "$$(id -u)" = 0 ] && apt-get update -qq && apt-get install -y -qq --no-install-recommends $(QEMU_PACKAGES); } || \
+		{ echo "test-qemu needs QEMU: apt-get install $(QEMU_PACKAGES)" >&2; exit 2; }
+	$(BIN)/hil board build-qemu
+	FLIGHTNODE_QEMU=1 $(BIN)/python -m pytest tests/qemu -m qemu --durations=0
 
 bench: $(VENV)/.test
 	$(BIN)/python -m benchmarks

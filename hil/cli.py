@@ -33,6 +33,7 @@ COMMANDS = (
     "devices",
     "suggest",
     "console",
+    "board",
     "transcript",
 )
 """Each is ``hil.commands.NAME.command``; the order is that of ``hil --help``."""

@@ -10,13 +10,14 @@ TARGETS = {
     "sim": "the node's own code, called in this process: the fastest",
     "memory": "a node in a thread, over the full protocol without a line",
     "pty": "a node in a process of its own, behind a pseudo-terminal: the full serial stack",
+    "qemu": "an emulated board, made by `hil board build-qemu`: Linux for arm64 with the node on its UART",
     "serial:///dev/ttyUSB0?baud=921600": "a board on a serial port",
     "tcp://host:port": "a board behind a serial-to-network adapter, or a node on another machine",
     "rfc2217://host:port?baud=921600": "a board behind a terminal server such as ser2net",
     "bench:NAME": "a board that bench.toml names",
     "transcript:FILE": "what a board once answered, recorded with `hil transcript record`",
 }
-OWN_NODES = ("sim", "memory", "pty")
+OWN_NODES = ("sim", "memory", "pty", "qemu")
 """Targets whose node a session itself makes, so that there can be any number of them."""
 SEPARATOR = ","
 LINES = ("serial://", "tcp://", "rfc2217://")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,13 +20,21 @@ if TYPE_CHECKING:
     "--target",
     "targets",
     multiple=True,
-    help="Where: sim, memory, pty, serial:///dev/..., tcp://host:port, bench:NAME; again: boards side by side.",
+    help="Where: sim, memory, pty, qemu, serial:///dev/..., tcp://host:port, bench:NAME; again: boards side by side.",
 )
 @click.option("--trials", type=click.IntRange(min=1), help="Trials per protection, instead of the file's.")
 @click.option("--workers", type=click.IntRange(min=1), default=1, show_default=True, help="Processes at work.")
 @click.option("--dask", metavar="ADDRESS", help="Have the workers of a Dask cluster do it: tcp://host:8786.")
 @click.option("--shard", help="Do the part NUMBER/OF of the trials here, such as 1/2; then `hil merge` the parts.")
 @click.option("--out", type=click.Path(path_type=Path), help="Results directory [default: runs/<time>-<name>].")
+@click.option(
+    "--strike",
+    "struck",
+    type=click.Choice(["cells", "machine"]),
+    default="cells",
+    show_default=True,
+    help="The node's cells, as the campaign says, or any bit of the RAM of the whole emulated board (qemu).",
+)
 @click.option("--confirm", is_flag=True, help="Then repeat it on fresh strikes, as `hil confirm` does.")
 @click.option("--exhaustive", is_flag=True, help="Flip every bit of the weights instead: `hil exhaustive`.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of the table.")
@@ -38,6 +47,7 @@ def command(  # noqa: PLR0913, PLR0917 - one parameter an option
     dask: str | None,
     shard: str | None,
     out: Path | None,
+    struck: str,
     confirm: bool,
     exhaustive: bool,
     as_json: bool,
@@ -45,7 +55,9 @@ def command(  # noqa: PLR0913, PLR0917 - one parameter an option
 ) -> None:
     """Run a campaign and report it.
 
-    CAMPAIGN is a file that `hil init` writes. The table is printed, the report lies in the results directory.
+    CAMPAIGN is a file that `hil init` writes. The table is printed, the report lies in the results directory. With
+    `--strike machine` each kind of memory of the emulated board (its kernel, its programs, ...) is struck that many
+    times behind its back, under the load of the campaign without protection, and null strikes as often.
     """
     from hil.boards.address import SEPARATOR
     from hil.boards.bench_file import plain_target, resolve_target
@@ -53,6 +65,11 @@ def command(  # noqa: PLR0913, PLR0917 - one parameter an option
     from hil.campaign.configuration import load_campaign
 
     described = load_campaign(campaign)
+    if struck == "machine":
+        others = {"--target": set(targets) - {"qemu"}, "--workers": workers > 1, "--dask": dask, "--shard": shard}
+        _refuse(others | {"--confirm": confirm, "--exhaustive": exhaustive, "--plan": plan_only})
+        _strike_machine(described, out, trials=trials or described.campaign.trials, as_json=as_json)
+        return
     if exhaustive:
         _carry_out_exhaustive(described, out, workers, as_json=as_json)
         return
@@ -65,6 +82,27 @@ def command(  # noqa: PLR0913, PLR0917 - one parameter an option
         _print_plan(described, replace(options, target=urls), as_json=as_json)
     else:
         carry_out(described, options, out, confirm=confirm, as_json=as_json)
+
+
+def _refuse(others: dict[str, object]) -> None:
+    """Raise a usage error for options that mean nothing where the machine is struck."""
+    if given := [name for name, value in others.items() if value]:
+        raise click.UsageError(f"--strike machine goes without {', '.join(given)}: it has one emulated board")
+
+
+def _strike_machine(campaign: CampaignFile, out: Path | None, *, trials: int, as_json: bool) -> None:
+    """Strike every class of memory ``trials`` times, write rows and report to ``out``, and print the report."""
+    from hil.campaign.machine_strikes import strike_machine
+    from hil.commands.progress import shown_progress
+    from hil.commands.results import interruptible, new_directory
+    from hil.report.machine_mix import machine_mix, mix_json, mix_table
+
+    directory = out if out is not None else new_directory(f"{campaign.campaign.name}-machine")
+    with interruptible(f"the same command and --out {directory}"), shown_progress() as progress:
+        strike_machine(campaign, out=directory, trials=trials, progress=progress)
+    mix = machine_mix(directory)
+    (directory / "machine.txt").write_text(mix_table(mix))
+    click.echo(json.dumps(mix_json(mix)) if as_json else f"{mix_table(mix)}\nresults  {directory}")
 
 
 def _carry_out_exhaustive(campaign: CampaignFile, out: Path | None, workers: int, *, as_json: bool) -> None:

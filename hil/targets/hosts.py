@@ -264,6 +264,10 @@ def host_of(target: str, folders: Iterable[Path] = ()) -> Host:
             return MemoryHost()
         case "pty":
             return PtyHost()
+        case "qemu":
+            from hil.targets.qemu_host import QemuHost
+
+            return QemuHost()
         case "transcript" if rest:
             return Played(Path(rest))
         case "serial" | "tcp" | "rfc2217":
@@ -275,7 +279,7 @@ def host_of(target: str, folders: Iterable[Path] = ()) -> Host:
                 return Board(url, boot_s=board.boot_s, switch=board.switch())
             return host_of(url)
     raise ConfigError(
-        f"target {target!r}: choose from sim, memory, pty, serial:///dev/..., tcp://host:port, bench:NAME"
+        f"target {target!r}: choose from sim, memory, pty, qemu, serial:///dev/..., tcp://host:port, bench:NAME"
     )
 
 

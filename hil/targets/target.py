@@ -22,8 +22,8 @@ def open_session(target: str, progress: ProgressSink, folders: Iterable[Path] = 
     Parameters
     ----------
     target : str
-        ``sim``, ``memory``, ``pty``, ``serial:///dev/ttyUSB0?baud=921600``, ``tcp://host:port``, ``bench:NAME`` or
-        ``transcript:FILE``.
+        ``sim``, ``memory``, ``pty``, ``qemu``, ``serial:///dev/ttyUSB0?baud=921600``, ``tcp://host:port``,
+        ``bench:NAME`` or ``transcript:FILE``.
     progress : callable
         Told about uploads and kernels that the node compiles.
     folders : iterable of Path
