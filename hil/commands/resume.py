@@ -12,7 +12,7 @@ import click
 @click.option("--workers", type=click.IntRange(min=1), default=1, show_default=True, help="Processes at work.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of the table.")
 def command(directory: Path, workers: int, as_json: bool) -> None:
-    """Finish an interrupted run, a trade, or the classification of every bit.
+    """Finish an interrupted run, trade or classification.
 
     The run in DIRECTORY goes on with the target and the trials it was started with; if complete, it is reported.
     """
