@@ -16,6 +16,10 @@ from node.model.views import ViewStep
 
 LARGEST_ARENA_BYTES = 1 << 31
 """No payload computer has more for one model."""
+GOOD_ENOUGH = 1.02
+"""A plan of so many times what lives at once is taken as it is."""
+ROUNDS = 16
+"""Plans that are tried from each order of the buffers."""
 
 
 @dataclass(frozen=True)
@@ -163,12 +167,45 @@ def lifetimes_of(program: Program) -> list[Lifetime]:
 
 
 def place_buffers(lifetimes: list[Lifetime]) -> tuple[dict[Buffer, int], int]:
-    """Give first-fit places, aligned, such that no two buffers that live at once overlap; and the total size.
+    """Give aligned places such that no two buffers that live at once overlap; and the total size.
 
-    A buffer is not placed over one that the same step still reads, so no step works on overlapping memory.
+    A buffer is not placed over one that the same step still reads, so no step works on overlapping memory. Buffers
+    are placed first-fit in the order of the steps, and where that wastes memory by size. Whichever buffer then lies
+    highest is placed first in the next round, until the total is about that of what lives at once, or rounds run out.
     """
-    placed: list[tuple[int, int, Lifetime]] = []
+    enough = GOOD_ENOUGH * largest_live_bytes(lifetimes)
+    best: tuple[dict[Buffer, int], int] = ({}, 0)
+    for order in (lifetimes, sorted(lifetimes, key=lambda life: -life.buffer.size_bytes)):
+        for _ in range(ROUNDS):
+            places, size = _first_fit(order)
+            if not best[1] or size < best[1]:
+                best = places, size
+            if size <= enough:
+                return best
+            highest = max(order, key=lambda life: places[life.buffer] + life.buffer.size_bytes)
+            order = [highest, *(life for life in order if life is not highest)]
+    return best
+
+
+def largest_live_bytes(lifetimes: list[Lifetime]) -> int:
+    """Give the largest number of bytes that live at once: no plan can do with less.
+
+    Examples
+    --------
+    >>> a, b, c = (Buffer(name, "float32", 16) for name in "abc")
+    >>> largest_live_bytes([Lifetime(a, -1, 0), Lifetime(b, 0, 1), Lifetime(c, 1, 2)])
+    128
+    """
+    moments = range(-1, 1 + max((life.last for life in lifetimes), default=-1))
+    alive = np.zeros(len(moments) + 1, np.int64)
     for life in lifetimes:
+        alive[life.first + 1 : life.last + 2] += life.buffer.size_bytes
+    return int(alive.max())
+
+
+def _first_fit(order: list[Lifetime]) -> tuple[dict[Buffer, int], int]:
+    placed: list[tuple[int, int, Lifetime]] = []
+    for life in order:
         rivals = sorted(
             (start, end) for start, end, other in placed if other.first <= life.last and life.first <= other.last
         )

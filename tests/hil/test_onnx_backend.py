@@ -9,21 +9,25 @@ from __future__ import annotations
 import functools
 import warnings
 from collections import Counter
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import onnx
+import onnx.backend.test
 import pytest
 from onnx import TensorProto, numpy_helper
 from onnx.backend.test.case.node import collect_testcases
 from onnx.backend.test.loader import load_model_tests
+from onnx.backend.test.runner import Runner
 
 from firmware_bridge.errors import ModelError
 from hil.compiler import compile_model
 from node.model.engine import Engine
 from node.model.image import Image
 from tests.onnx_models import engine_of
+from tests.proof import count
 
 TYPES = {
     TensorProto.FLOAT, TensorProto.INT8, TensorProto.UINT8, TensorProto.INT32, TensorProto.INT64, TensorProto.BOOL
@@ -46,6 +50,11 @@ REASONS = {
 
 LEAST = {"node": 850, "pytorch-converted": 82, "pytorch-operator": 30}
 """Cases that have to pass; one fewer is a regression."""
+
+LIGHT = (
+    "shufflenet", "densenet121", "squeezenet", "inception_v1", "inception_v2", "resnet50", "bvlc_alexnet", "zfnet512",
+    "vgg19",
+)  # fmt: skip
 
 Arrays = list[np.ndarray]
 
@@ -167,6 +176,18 @@ def tensors(folder: Path, prefix: str) -> Arrays:
     return [numpy_helper.to_array(TensorProto.FromString(path.read_bytes())) for path in files]
 
 
+def light_cases(names: Iterable[str]) -> Iterator[Case]:
+    """Image classifiers of full size whose weights are made by the graph, with the inputs of the package's runner."""
+    place = Path(onnx.backend.test.__file__).parent / "data" / "light"
+    for name in names:
+        model = onnx.load(str(place / f"light_{name}.onnx"))
+        constants = {tensor.name for tensor in model.graph.initializer}
+        (given,) = (value for value in model.graph.input if value.name not in constants)
+        answer = TensorProto.FromString((place / f"light_{name}_output_0.pb").read_bytes())
+        inputs = [Runner.generate_dummy_data(given, name=name)]
+        yield Case(name, model, [(inputs, [numpy_helper.to_array(answer)])], rtol=1e-3, atol=1e-6)
+
+
 def test_node_cases(tmp_path: Path) -> None:
     passed, skipped = walk(list(node_cases()), tmp_path / "m.onnx")
     print(f"{passed} pass; skipped: {dict(skipped)}")
@@ -178,6 +199,13 @@ def test_stored_cases(kind: str, tmp_path: Path) -> None:
     passed, skipped = walk(stored_cases(kind), tmp_path / "m.onnx")
     print(f"{passed} pass; skipped: {dict(skipped)}")
     assert passed >= LEAST[kind]
+
+
+@pytest.mark.proof
+def test_light_cases(tmp_path: Path) -> None:
+    """All nine in a proof; the largest has 575 MB of weights."""
+    for case in light_cases(LIGHT[: count(2, len(LIGHT))]):
+        assert walk([case], tmp_path / "m.onnx") == (1, Counter())
 
 
 def test_a_reason_that_nobody_knows_is_a_failure(tmp_path: Path) -> None:
