@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from firmware_bridge.errors import ModelError
 from hil.compiler import compile_model
-from hil.compiler.plan import Lifetime, place_buffers
+from hil.compiler.plan import Lifetime, largest_live_bytes, place_buffers
 from hil.compiler.program import Buffer
 from node.arena import ALIGNMENT_BYTES
 from tests.onnx_models import Builder, small_cnn
@@ -95,3 +95,22 @@ def test_a_step_beyond_the_limits_of_the_kernels_is_refused(tmp_path: Path) -> N
 def test_compiling_twice_gives_the_same_image(tmp_path: Path) -> None:
     path = small_cnn(tmp_path / "m.onnx")
     assert compile_model(path).digest == compile_model(path).digest
+
+
+def test_memory_that_the_order_of_the_steps_wastes_is_used() -> None:
+    """A small buffer between two large ones that follow each other: placed first-fit in order, 1.5 times too much."""
+    sizes = {"large": 6400, "small": 640, "larger": 7040}
+    large, small, larger = (Buffer(name, "uint8", size) for name, size in sizes.items())
+    lifetimes = [Lifetime(large, -1, 0), Lifetime(small, 0, 3), Lifetime(larger, 1, 2)]
+    places, total = place_buffers(lifetimes)
+    assert total == largest_live_bytes(lifetimes) == 640 + 7040
+    assert abs(places[small] - places[larger]) >= 640
+
+
+@given(spans)
+@settings(max_examples=100, deadline=None)
+def test_what_lives_at_once_is_counted_at_every_moment(spans: list[tuple[int, int, int]]) -> None:
+    lifetimes = [Lifetime(Buffer("", "uint8", size), first, first + more) for size, first, more in spans]
+    alive = [sum(x.buffer.size_bytes for x in lifetimes if x.first <= k <= x.last) for k in range(-1, 30)]
+    assert largest_live_bytes(lifetimes) == max(alive)
+    assert place_buffers(lifetimes)[1] >= max(alive)
