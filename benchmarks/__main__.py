@@ -39,7 +39,7 @@ class Finding:
         kind = "stretch goal" if goal.stretch else "goal"
         return (
             f"{head} {found.median:6.2f}  ({found.low:.2f} to {found.high:.2f}, {found.repeats} repeats)  "
-            f"{kind} {goal.ratio:.2f} {verdict} {abs(margin):.0%}  [{_seconds(found.ours_s)} a call]"
+            f"{kind} {goal.ratio:.2f} {verdict} {abs(margin):.0%}  [{_amount(found)}]"
         )
 
     def details(self) -> str:
@@ -72,6 +72,10 @@ def _measure(goal: Goal, open_contest: OpenContest) -> Finding:
             return Finding(goal=goal, ratio=measure(contest), counted=contest.counted)
     except NotMeasurable as error:
         return Finding(goal=goal, missing=str(error))
+
+
+def _amount(found: Ratio) -> str:
+    return f"{_seconds(found.ours_s)} a call" if found.unit == "s" else f"{found.ours_s:.4g} {found.unit}"
 
 
 def _seconds(value_s: float) -> str:

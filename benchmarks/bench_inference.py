@@ -8,6 +8,7 @@ from contextlib import contextmanager
 import numpy as np
 
 import hil
+from benchmarks.board_memory import board_memory
 from benchmarks.contest import Contest
 from benchmarks.public_models import public, session
 from hil.workloads import digits
@@ -41,6 +42,7 @@ CONTESTS = {
     "dscnn-int8": public("dscnn_kws_int8"),
     "mobilenet-int8": public("mobilenet_vww_int8"),
     "wakeword-int8": public("conv1d_wakeword_int8"),
+    "board-memory": lambda: board_memory("resnet8_ic_fp32"),
     "language-model": public("decoder_llama_step_fp32"),
 }
 

@@ -73,6 +73,8 @@ class Contest:
         process needs :func:`time.perf_counter`; a simulation brings its own.
     counted : Work, optional
         Prints rates too.
+    unit : str
+        Of the clock: what is not a time has a clock of its own, which each call turns on by what it measures.
     """
 
     ours: Callable[[], object]
@@ -80,6 +82,7 @@ class Contest:
     work: float = 1.0
     clock: Callable[[], float] = time.thread_time
     counted: Work | None = None
+    unit: str = "s"
 
 
 OpenContest = Callable[[], AbstractContextManager[Contest]]
@@ -97,6 +100,8 @@ class Ratio:
         Median times of one call.
     repeats : int
         Number of alternations.
+    unit : str
+        Of both.
     """
 
     median: float
@@ -105,6 +110,7 @@ class Ratio:
     ours_s: float
     reference_s: float
     repeats: int
+    unit: str = "s"
 
 
 def measure(contest: Contest) -> Ratio:
@@ -122,7 +128,15 @@ def measure(contest: Contest) -> Ratio:
         ratios.append(contest.work * reference_times[-1] / our_times[-1])
     low, median, high = statistics.quantiles(ratios, n=4, method="inclusive")
     ours_s, reference_s = statistics.median(our_times), statistics.median(reference_times)
-    return Ratio(median=median, low=low, high=high, ours_s=ours_s, reference_s=reference_s, repeats=len(ratios))
+    return Ratio(
+        median=median,
+        low=low,
+        high=high,
+        ours_s=ours_s,
+        reference_s=reference_s,
+        repeats=len(ratios),
+        unit=contest.unit,
+    )
 
 
 class _Side:
