@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterable
 from contextlib import ExitStack
 from pathlib import Path
@@ -22,6 +20,7 @@ from firmware_bridge.transport import Transport, memory_pair, open_pty
 from hil.boards.address import LINES
 from hil.boards.bench_file import BOOT_S, board_url, find_board, ports_of_this_machine
 from hil.boards.power import PowerSwitch
+from hil.targets.storage import NodeStorage
 from node.serve import serve_in_thread
 from node.service import Service
 
@@ -69,7 +68,8 @@ class MemoryHost:
 
     def __init__(self, baud: float | None = None) -> None:
         self._baud = baud
-        self._storage = Path(tempfile.mkdtemp(prefix="flightnode-memory-"))
+        self._kept = NodeStorage("memory")
+        self._storage = self._kept.path
         self._node = ExitStack()
 
     def connect(self) -> Bridge:
@@ -92,7 +92,7 @@ class MemoryHost:
     def close(self) -> None:
         """End the node."""
         self._node.close()
-        shutil.rmtree(self._storage, ignore_errors=True)
+        self._kept.close()
 
 
 class PtyHost:
@@ -105,7 +105,8 @@ class PtyHost:
     boot_s = 0.0
 
     def __init__(self) -> None:
-        self._storage = Path(tempfile.mkdtemp(prefix="flightnode-pty-"))
+        self._kept = NodeStorage("pty")
+        self._storage = self._kept.path
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -172,7 +173,7 @@ class PtyHost:
     def close(self) -> None:
         """End the node and remove its storage."""
         self._end()
-        shutil.rmtree(self._storage, ignore_errors=True)
+        self._kept.close()
 
 
 class Board:

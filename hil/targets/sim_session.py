@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 from typing import Self, TypeVar
 
 from firmware_bridge import crc
@@ -26,6 +23,7 @@ from firmware_bridge.messages import (
     TelemetryRequest,
 )
 from hil.targets.session import Answer
+from hil.targets.storage import NodeStorage
 from node.agent import Resident
 from node.blob_store import blob_path
 from node.protection import Protection
@@ -40,7 +38,8 @@ class SimSession:
     url = "sim"
 
     def __init__(self) -> None:
-        self._storage = Path(tempfile.mkdtemp(prefix="flightnode-sim-"))
+        self._kept = NodeStorage("sim")
+        self._storage = self._kept.path
         self._blobs: dict[BlobKind, bytes] = {}
         self._configuration: Configure | None = None
         self._temperature: SetTemperature | None = None
@@ -99,7 +98,7 @@ class SimSession:
     def close(self) -> None:
         """End the node."""
         self._resident.close()
-        shutil.rmtree(self._storage, ignore_errors=True)
+        self._kept.close()
 
     def __enter__(self) -> Self:
         return self
