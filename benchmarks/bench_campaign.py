@@ -22,6 +22,7 @@ from onnx import numpy_helper
 from benchmarks.bench_inference import session
 from benchmarks.contest import Contest
 from benchmarks.injection.contests import CONTESTS as INJECTION
+from benchmarks.workers import two_workers
 from hil.campaign.board_pool import BoardPool
 from hil.campaign.configuration import load_campaign
 from hil.campaign.experiment import Experiment
@@ -166,6 +167,7 @@ CONTESTS = {
     "flips-by-hand": lambda: against_flips_by_hand(weights_as_inputs=True, peer_trials=TRIALS),
     "board-pool": boards_together,
     "sessions-by-hand": lambda: against_flips_by_hand(weights_as_inputs=False, peer_trials=10),
+    "two-workers": two_workers,
 } | INJECTION
 
 

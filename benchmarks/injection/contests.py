@@ -102,15 +102,14 @@ def _contests() -> dict[str, OpenContest]:
     }  # fmt: skip
     for (name, inputs, kind), rate in rates.items():
         found[f"{name}-{inputs}-{kind}-rate"] = lambda n=name, i=inputs, k=kind, r=rate: within(n, i, k, r)
-    found["resnet8-int8-weight-rate"] = lambda: _int8_rate(whole_weights=False)
-    found["resnet8-int8-whole-weight-rate"] = lambda: _int8_rate(whole_weights=True)
+    found["resnet8-int8-weight-rate"] = _int8_rate
     return found
 
 
-def _int8_rate(*, whole_weights: bool) -> AbstractContextManager[Contest]:
+def _int8_rate() -> AbstractContextManager[Contest]:
     from benchmarks.injection.quantised import int8_rate
 
-    return int8_rate(whole_weights=whole_weights)
+    return int8_rate()
 
 
 CONTESTS = _contests()

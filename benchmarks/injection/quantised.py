@@ -62,22 +62,13 @@ def weight_bits(image: Image) -> np.ndarray:
 
 
 @contextmanager
-def int8_rate(*, whole_weights: bool) -> Iterator[Contest]:
-    """Open the contest of the exact engine and the rate asked for, on bits of the weights.
-
-    Parameters
-    ----------
-    whole_weights : bool
-        All eight bits of random weights, which share a pass, as when every bit is classified; else random bits.
-    """
+def int8_rate() -> Iterator[Contest]:
+    """Open the contest of the exact engine and the rate asked for, on random bits of the weights."""
     net = resnet8(INPUTS)
     image = compiled(quantised(net))
     samples = [{"x": values[None]} for values in net.inputs]
     engine = IncrementalEngine(image, samples)
-    rng, every = np.random.default_rng(5), weight_bits(image)
-    bits = rng.choice(every, (20, AT_ONCE))
-    if whole_weights:
-        bits = (rng.choice(every[::8], (20, AT_ONCE // 8))[..., None] + np.arange(8)).reshape(20, AT_ONCE)
+    bits = np.random.default_rng(5).choice(weight_bits(image), (20, AT_ONCE))
     parts = [Faults.at_start("weights", part) for part in bits]
     prove_bytes(engine, WholeRuns(image, samples), Faults.at_start("weights", bits[0, :30]))
     turns = cycle(parts)

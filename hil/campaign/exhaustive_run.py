@@ -206,14 +206,14 @@ def _here(workload: Workload, _out: Path, blocks: list[Block], setup: Setup) -> 
 def _in_processes(_workload: Workload, out: Path, blocks: list[Block], setup: Setup) -> Iterator[Part]:
     context = multiprocessing.get_context("spawn")
     workers = setup[0].workers
-    with ProcessPoolExecutor(workers, context, initializer=_start, initargs=(out, setup)) as pool:
+    with ProcessPoolExecutor(workers, context, initializer=start_worker, initargs=(out, setup)) as pool:
         waiting = iter(blocks)
-        pending = {pool.submit(_work, block) for block in islice(waiting, 2 * workers)}
+        pending = {pool.submit(work_on, block) for block in islice(waiting, 2 * workers)}
         try:
             while pending:
                 finished: set[Future[Part]]
                 finished, pending = wait(pending, return_when=FIRST_COMPLETED)
-                pending |= {pool.submit(_work, block) for block in islice(waiting, len(finished))}
+                pending |= {pool.submit(work_on, block) for block in islice(waiting, len(finished))}
                 for future in finished:
                     yield future.result()
         except BrokenProcessPool:
@@ -227,14 +227,15 @@ _place: tuple[Path, Setup] | None = None
 _classifier: Classifier | None = None
 
 
-def _start(directory: Path, setup: Setup) -> None:
+def start_worker(directory: Path, setup: Setup) -> None:
     """Note what to work on; an initialiser that failed could not say why, so the first block does the rest."""
     global _place  # noqa: PLW0603 - a pool's initialiser has no other place to leave what its tasks need
     _place = directory, setup
 
 
-def _work(block: Block) -> Part:
-    global _classifier  # noqa: PLW0603 - see _start
+def work_on(block: Block) -> Part:
+    """Classify a block in a process that :func:`start_worker` has set up."""
+    global _classifier  # noqa: PLW0603 - see start_worker
     assert _place is not None, "the pool's initialiser has run"
     directory, (options, inputs, seed) = _place
     if _classifier is None:
