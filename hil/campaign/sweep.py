@@ -75,6 +75,7 @@ OPTIONS = (
     _on_a_code("reload", on_detected=OnDetected.RELOAD),
     _on_a_code("checkpoint", on_detected=OnDetected.ROLLBACK, checkpoint_period=2),
     _on_a_code("verify on use", verify_on_use=True, scrub_period=0),
+    Option(label="ABFT", fields={"abft": True}),
     Option(label="ranges", fields={"ranges": Ranges.CLIP}),
     Option(label="twice", fields={"redundancy": 2}),
     Option(label="three times", fields={"redundancy": 3}),
@@ -86,7 +87,9 @@ STACKS = (
     ("vertical_chipkill", "reload"),
     ("vertical_chipkill", "scrub every 2nd"),
     ("tmr", "checkpoint"),
+    ("ABFT", "ranges"),
     ("vertical_chipkill", "verify on use", "reload", "ranges"),
+    ("vertical_chipkill", "reload", "ABFT", "ranges"),
     ("vertical_chipkill", "reload", "three times"),
 )
 """Stacks beside those on :data:`BASE`, by labels."""

@@ -42,7 +42,7 @@ class Choice:
     best : str
         The one that failed least.
     open : tuple of str
-        Protections that are cheaper than what would win otherwise, and neither surely good enough nor surely not.
+        Protections that are neither surely good enough nor surely not, up to the one that would win by best values.
     worse : tuple of str
         Protections that surely fail more often than none.
     more_trials : float
@@ -111,9 +111,12 @@ def choose(rivals: Sequence[Rival], rates: Rates, margin: float) -> Choice:
         if all(difference.high <= tolerated for difference in differences):
             winner = rival.name
             break
-        if all(difference.low <= tolerated for difference in differences):
-            unsettled.append(rival.name)
-            more = max(more, *(_more_trials(each, tolerated) for each in differences if each.high > tolerated))
+        if any(difference.low > tolerated for difference in differences):
+            continue
+        unsettled.append(rival.name)
+        more = max(more, _to_settle(differences, tolerated))
+        if all(difference.best <= tolerated for difference in differences):
+            break  # it would win: those that cost more do not matter
     worse = (rival.name for rival in rivals if rival is not none and excess(rival, none, rates).low > 0.0)
     return Choice(
         rates=rates,
@@ -139,6 +142,12 @@ def pareto(rivals: Sequence[Rival], rates: Rates) -> tuple[str, ...]:
             for other in places.values()
         )
     )
+
+
+def _to_settle(differences: Sequence[Estimate], tolerated: float) -> float:
+    """Give by how much trials must grow until one protection is settled: by one that beats it, else against all."""
+    beaten = [_more_trials(each, tolerated) for each in differences if each.best > tolerated]
+    return min(beaten) if beaten else max(_more_trials(each, tolerated) for each in differences)
 
 
 def _more_trials(difference: Estimate, tolerated: float) -> float:

@@ -9,13 +9,14 @@ from enum import Enum
 from hil.boards.cost_profile import CostProfile
 from hil.campaign.record import Header
 from hil.campaign.trade import TradeFolders, TradeSettings
-from hil.report.choice import Choice, Rates, choose, failures, pareto
+from hil.report.choice import MOST_TRIALS_FACTOR, Choice, Rates, choose, failures, pareto
 from hil.report.numbers import count_text, list_text, share_text, significant
 from hil.report.rivals import Rival, rivals_of
 from hil.report.summary import Summary, exposed_share, summarise
 
 FRESH = "fresh strikes"
 NO_PROFILE = "costs of this CPU, no recommendation for a board"
+MOST_NAMES = 4
 LEVELS = ("low", "central", "high")
 
 
@@ -272,13 +273,20 @@ def _by_trials(runs: Sequence[RunChoices], summary: Summary) -> tuple[str, ...]:
     for run in runs:
         names, factor = run.open()
         if names:
+            many = "more than" if factor >= MOST_TRIALS_FACTOR else "roughly"
             trials = count_text(int(summary.header.trials * factor))
             verb = "is" if len(names) == 1 else "are"
             lines.append(
-                f"More trials under {run.label}, roughly {trials} each: {list_text(list(names))} {verb} cheaper and "
-                "neither surely as good as the best nor surely not."
+                f"More trials under {run.label}, {many} {trials} each: {_few(names)} {verb} neither surely as good as "
+                "any other nor surely not."
             )
     return tuple(lines)
+
+
+def _few(names: Sequence[str]) -> str:
+    """Name the first few."""
+    shown = list(names[:MOST_NAMES])
+    return list_text([*shown, f"{len(names) - MOST_NAMES} more"] if len(names) > MOST_NAMES else shown)
 
 
 def _unknown(summary: Summary, folders: TradeFolders) -> tuple[str, ...]:

@@ -64,7 +64,7 @@ def test_the_sweep_has_single_and_stacked_ones_and_keeps_what_the_file_lists(tmp
 
 def test_what_acts_on_the_computation_is_timed_by_itself_and_once() -> None:
     tried = on_computation(candidates().values())
-    assert {"ranges=clip", "redundancy=2", "redundancy=3"} <= set(tried)
+    assert {"abft=True", "ranges=clip", "redundancy=2", "redundancy=3"} <= set(tried)
     assert all(each.scrub_period == 0 and each.checkpoint_period == 0 for each in tried.values())
     assert all(computation_key(each) == key for key, each in tried.items())
     assert computation_key(Protection(code="parity", on_detected=OnDetected.RELOAD)) == ""
