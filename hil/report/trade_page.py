@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from math import log10
 from pathlib import Path
 
@@ -50,6 +49,7 @@ def write_trade(directory: Path, trade: Trade) -> Path:
         costs_title=costs_title(trade),
         portability=PORTABILITY,
         chart=front_chart(trade),
+        front=front_in_order(trade),
         text=numbers,
         style=Markup((folder / "report.css").read_text()),  # noqa: S704 - our own file
     )
@@ -95,21 +95,13 @@ def front_chart(trade: Trade) -> Markup:
         kind = f"dot {'rival' if on_front else 'control'}"
         title = element("title", {}, f"{rival.name}: {numbers.interval_text(failures(rival, trade.central))}")
         parts.append(element("circle", {**place, "r": radius, "class": kind}, title))
-    parts += _labels([rival for rival in sorted_rivals(trade) if rival.name in trade.front], values, across, up)
+    for number, rival in enumerate(front_in_order(trade), 1):
+        place_x = percent(across(rival.relative_time) + 0.012)
+        parts.append(text(str(number), place_x, up(values[rival.name]) + 12, kind="tick"))
     unit = "a day" if trade.per_day else "per million strikes"
     return picture(f"Failures {unit} against time of an inference", _HEIGHT, parts)
 
 
-def _labels(
-    front: list[Rival], values: dict[str, float], across: Callable[[float], float], up: Callable[[float], float]
-) -> list[Markup]:
-    """Name what lies on the front, each a line below the one before where they would touch."""
-    words: list[Markup] = []
-    taken: list[tuple[float, float]] = []
-    for rival in sorted(front, key=lambda rival: up(values[rival.name])):
-        x, y = across(rival.relative_time), up(values[rival.name]) + 4
-        while any(abs(x - left) < 0.25 and abs(y - line_y) < 14 for left, line_y in taken):
-            y += 14
-        taken.append((x, y))
-        words.append(text(rival.name, percent(x + 0.015), y, kind="tick"))
-    return words
+def front_in_order(trade: Trade) -> list[Rival]:
+    """Give what lies on the front from the fastest to the slowest: the order in which the picture numbers it."""
+    return sorted((rival for rival in trade.rivals if rival.name in trade.front), key=lambda rival: rival.cost)
