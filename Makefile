@@ -22,6 +22,7 @@ test-qemu: $(VENV)/.test
 		{ echo "test-qemu needs QEMU: apt-get install $(QEMU_PACKAGES)" >&2; exit 2; }
 	$(BIN)/hil board build-qemu
 	FLIGHTNODE_QEMU=1 $(BIN)/python -m pytest tests/qemu -m qemu --durations=0
+	$(BIN)/python -m pytest tests/conformance/test_targets.py --board qemu -k real_board --timeout 900 --durations=0
 
 bench: $(VENV)/.test
 	$(BIN)/python -m benchmarks

@@ -1,4 +1,6 @@
-"""The emulated board: an aarch64 Linux with a PL011 gives the records of the emulator in this process."""
+"""The emulated board: an aarch64 Linux with a PL011. That it gives the records of the emulator in this process is
+the conformance suite's to say, which `make test-qemu` runs on it (`--board qemu`).
+"""
 
 from __future__ import annotations
 
@@ -35,14 +37,6 @@ def experiment_of(folder: Path, **settings: object) -> Experiment:
 def reference_of(experiment: Experiment) -> dict:
     with SimSession() as session:
         return essence(rows_of(experiment, session))
-
-
-@pytest.mark.parametrize("fault_model", ["clusters", "stuck_at"])
-def test_records_are_those_of_the_emulator(fault_model: str, qemu_session, tmp_path: Path) -> None:
-    experiment = experiment_of(tmp_path, fault_model=fault_model)
-    rows = rows_of(experiment, qemu_session[0])
-    assert attempts(rows) == []
-    assert essence(rows) == reference_of(experiment)
 
 
 def test_struck_scales_and_biases_give_the_same_outputs(qemu_session, tmp_path: Path) -> None:
