@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import mmap
 import os
+import secrets
 import shutil
 import socket
 import subprocess
@@ -23,8 +24,8 @@ COMMAND_LINE = "console=hvc0 rdinit=/init quiet panic=1 mitigations=off"
 """What the kernel is told. A panic restarts the machine, as a watchdog would; the UART is the node's alone."""
 SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - the kernel's folder of files in memory
 OFF_S = 10.0
-SHELL_S = 60.0
-END = "end-of-answer"
+SHELL_S = 180.0
+"""So long a question may take inside: its Python starts slowly on a host that is busy."""
 LOG_TAIL_LINES = 5
 
 
@@ -144,21 +145,23 @@ class Machine:
         PortError
             The machine gives no answer: it is off, boots or is broken.
         """
+        # An answer that comes too late, or the question's own echo, must not be taken for the answer.
+        token = secrets.token_hex(8)
+        begin, end = f"begin-{token}\n".encode(), f"end-{token}".encode()
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as line:
             line.settimeout(SHELL_S)
             try:
                 line.connect(str(self.folder / "shell"))
-                # The end is put together by the shell, so that an echo of the command is not taken for it.
-                line.sendall(f"{command}; echo {END[:3]}''{END[3:]}\n".encode())
+                line.sendall(f"echo begin-{token}; {command}; echo end-{token}\n".encode())
                 said = b""
-                while END.encode() not in said:
+                while end not in said.partition(begin)[2]:
                     part = line.recv(65_536)
                     if not part:
                         raise PortError(f"the emulated board ended while it was asked to {command!r}")
                     said += part
             except OSError as error:
                 raise PortError(f"the emulated board does not answer to {command!r}: {error}") from None
-        return said.decode(errors="replace").partition(END)[0]
+        return said.partition(begin)[2].partition(end)[0].decode(errors="replace")
 
     def close(self) -> None:
         """Switch it off for good."""
