@@ -64,9 +64,9 @@ class Rival:
         return self.task.costs.memory.own_bytes
 
     @property
-    def cost(self) -> tuple[float, int, str]:
-        """What cheaper means: less time in steps of 1 %, then less memory."""
-        return round(self.relative_time, 2), self.own_bytes, self.name
+    def cost(self) -> tuple[float, int, bool, str]:
+        """What cheaper means: less time in steps of 1 %, then less memory, then none at all."""
+        return round(self.relative_time, 2), self.own_bytes, not self.is_unprotected, self.name
 
     def exceeds(self, other: Rival) -> Estimate:
         """Give by how much this one fails more often than another, per strike on the shared cells.

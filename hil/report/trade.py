@@ -191,11 +191,9 @@ def _held(
 ) -> Verdict:
     """Say what it means that one name won everywhere."""
     winner = next(rival for rival in rivals if rival.name == name)
-    where = (
-        f"at every rate, under {len(runs) - 1} fault models and on fresh strikes"
-        if summary.header.rate_per_bit_day
-        else f"under {len(runs) - 1} fault models and on fresh strikes"
-    )
+    models = len(runs) - 1
+    strikes = f"under {models} fault model{'s' if models > 1 else ''} and on fresh strikes"
+    where = f"at every rate, {strikes}" if summary.header.rate_per_bit_day else strikes
     margin = share_text(folders.settings.margin)
     if winner.is_unprotected:
         return Verdict(kind=Kind.NO_MATTER, sentence=_no_matter(summary, rivals, folders, where))

@@ -122,6 +122,23 @@ def test_a_board_that_crashes_more_than_strikes_harm_needs_no_code(tmp_path: Pat
     assert "crashes of the board, 2 (1 to 4)" in trade_table(found)
 
 
+def test_crashes_count_among_what_is_tolerated_and_slowness_meets_more_of_them(tmp_path: Path) -> None:
+    perfect = {"none": 200, "hsiao_72_64": 0, "tmr": 0}
+    board = costs(hsiao_72_64=0.0, tmr=1e5)  # as fast as none, and a hundred times slower
+    found = decided(tmp_path, {"a": perfect}, fresh=perfect, board=board, board_crashes_per_day=(1, 2, 4))
+    assert found.verdict.kind is Kind.NO_MATTER
+    assert set(found.worse) == {"tmr"}
+    day = {each["protection"]: each["failures"] for each in trade_json(found)["protections"]}
+    assert day["tmr"]["high upset rate, low crash rate"]["best"] == pytest.approx(101.0)
+
+
+def test_what_failed_a_little_more_often_is_not_called_worse(tmp_path: Path) -> None:
+    close = {"none": 10, "parity": 14, "hsiao_72_64": 9}
+    found = decided(tmp_path, {"a": close}, fresh=close, board=costs())
+    assert found.worse == {}
+    assert found.verdict.kind is Kind.UNDECIDED
+
+
 def test_nothing_to_gain_is_not_blamed_on_crashes(tmp_path: Path) -> None:
     level = {"none": 50, "hsiao_72_64": 50, "tmr": 50}
     found = decided(tmp_path, {"a": level}, fresh=level, board=costs(), margin=0.5)
