@@ -151,7 +151,8 @@ class Service:
         """Run once, so that whatever this model and protection need is compiled now and not within a deadline."""
         computer.checks.rehearse()
         computer.scrub()
-        computer.engine.run()
+        for step in range(computer.engine.n_steps):
+            computer.engine.run_step(step)  # one by one, as steps are run that have a check of their own
         computer.reset()
 
     def _loaded_image(self) -> Image:

@@ -78,7 +78,8 @@ def abft_bytes(image: Image) -> int:
 class Abft:
     """Runs products and convolutions with a check of every sum.
 
-    A depthwise convolution has few weights and no sums worth comparing: its parameters are added up before it is run.
+    The check data have to be made by :meth:`load` before anything is run. A depthwise convolution has few weights and
+    no sums worth comparing: its parameters are added up before it is run.
 
     Parameters
     ----------
@@ -101,7 +102,6 @@ class Abft:
         self._floats = (taken, taken.view(np.float32), np.zeros(2 * TILE_ROWS))
         self._runners = {number: self._runner(checked, table[number]) for number, checked in self._steps.items()}
         self.alarm = False
-        self.load()
 
     def _runner(self, checked: CheckedStep, given: NDArray[np.int64]) -> Callable[[], int | None]:
         """Give what runs a step whose row in the table is ``given``."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 
 from node.arena import Arena
 from node.checks.abft import REGION as ABFT_REGION
@@ -25,7 +26,7 @@ class StepChecks:
         The operators.
     arena : Arena
         Their memory, with the regions that ``layout_of`` gives for the protection.
-    guarded : iterable of ProtectedRegion
+    guarded : tuple of ProtectedRegion
         What its code guards.
     protection : Protection
         Which checks there are.
@@ -40,7 +41,9 @@ class StepChecks:
         Operators some of whose outputs were set to a limit.
     """
 
-    def __init__(self, image: Image, arena: Arena, guarded: Iterable[ProtectedRegion], protection: Protection) -> None:
+    def __init__(
+        self, image: Image, arena: Arena, guarded: tuple[ProtectedRegion, ...], protection: Protection
+    ) -> None:
         self._parameters = Parameters(image, guarded)
         self._verifies = protection.verify_on_use
         clips = protection.ranges is Ranges.CLIP
@@ -49,6 +52,8 @@ class StepChecks:
         self._clips = clips
         self.abft = Abft(image, arena) if protection.abft and ABFT_REGION in arena.layout else None
         self._steps = len(image.steps)
+        self._in_place = tuple(region for region in guarded if region.code.in_place)
+        self.load()
         self.reset()
 
     def reset(self) -> None:
@@ -61,7 +66,8 @@ class StepChecks:
         if self.ranges is not None:
             self.ranges.load()
         if self.abft is not None:
-            self.abft.load()
+            with self._readable():
+                self.abft.load()
 
     def rehearse(self) -> None:
         """Do every check once, whatever it finds."""
@@ -109,5 +115,14 @@ class StepChecks:
         """
         report = self._parameters.correct(step)
         if self.abft is not None and step in self.abft.steps and report.words and report.clean:
-            self.abft.load_step(step)
+            with self._readable():
+                self.abft.load_step(step)
         return report
+
+    @contextmanager
+    def _readable(self) -> Iterator[None]:
+        """Have the parameters in memory as the operators read them, without the check bits of a code among them."""
+        with ExitStack() as stack:
+            for region in self._in_place:
+                stack.enter_context(region.opened())
+            yield

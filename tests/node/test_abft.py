@@ -392,3 +392,15 @@ def test_check_data_lie_in_the_arena() -> None:
         assert isinstance(computer.arena, Arena)
         assert isinstance(computer.checks.abft, Abft)
         assert computer.layout["check.abft"].own
+
+
+def test_sums_are_those_of_the_weights_without_the_check_bits_among_them() -> None:
+    """A code that lies in the weights is taken out before these are read, and before they are added up."""
+    rng = np.random.default_rng(3)
+    weights = rng.integers(-64, 64, (1, DEPTH, CHANNELS), dtype=np.int8)
+    parts = (weights, np.zeros((1, CHANNELS), np.int32), np.full((1, CHANNELS), 2.0**-7, np.float32))
+    shape = {"in_w": ROWS, "out_w": ROWS, "in_c": DEPTH, "out_c": CHANNELS, "low": -128, "high": 127, "signed": 7}
+    image = image_of(Opcode.CONV_INT8, *parts, **shape)
+    protection = Protection(code="in_place_64_57", scrub_period=0, abft=True)
+    assert execute(image, protection) == ("rr", 0)
+    assert execute(image, protection, strike("weights", 3)) == ("rr", 1)
