@@ -10,11 +10,10 @@ from hil.compiler.graph import Array, Node
 from hil.compiler.lowering import Lowering
 from hil.compiler.program import Buffer, Draft, Parameter, Tensor, elements, pack
 from hil.compiler.window import window_of
-from node.kernels.inference.limits import LARGEST_RING, LEAST_LINE
+from node.kernels.inference.limits import LARGEST_RING, LEAST_LINE, SLACK
+from node.kernels.inference.tiles import LANES, TILE_ROWS
 from node.model.steps import Opcode, Step, float_bits
 
-TILE_WORDS = 8 * 16
-"""Sums of one tile, kept in the scratch for a panel of fewer than 16 channels."""
 NO_CLAMP = (float("-inf"), float("inf"))
 
 
@@ -103,11 +102,16 @@ def scratch_of(node: Node, step: Step) -> Buffer | None:
     """Give the scratch of a convolution: what its kernel gathers of the input (see ``node.kernels.inference.ring``)."""
     depth = step.kernel_h * step.kernel_w * (step.in_c // step.groups)
     rows = min(8, step.out_h * step.out_w)
+    ring = None if is_dense(step) else ring_values(step)
+    values = rows * depth if ring is None else ring
     if step.opcode == Opcode.CONV_INT8:
-        size = rows * (4 + (not is_dense(step))) * depth + 4 * TILE_WORDS
+        columns = packed_vector(np.zeros(step.out_c, np.int32), step.groups).size
+        # The checked form of the kernel widens eight rows to words and keeps a tile of sums beside them.
+        checked = rows * (4 + (not is_dense(step))) * depth + 4 * TILE_ROWS * LANES
+        size = max(4 * columns + values + SLACK, checked)
     else:
-        ring = ring_values(step)
-        size = 0 if is_dense(step) else 4 * rows * depth if ring is None else 4 * ring * overhangs(step)
+        needed = not is_dense(step) if ring is None else overhangs(step)
+        size = 4 * values * needed
     return Buffer(f"{node.name}.scratch", "uint8", size) if size else None
 
 

@@ -11,8 +11,7 @@ from firmware_bridge.messages import Delivery, Fault, Run
 from node.arena import Arena
 from node.checks.abft import Abft, abft_bytes
 from node.computer import Computer
-from node.kernels.inference.checked.conv_int8 import finish_panel, group_words, rows_agree, sum_panel
-from node.kernels.inference.conv_int8 import widen
+from node.kernels.inference.checked.conv_int8 import finish_panel, group_words, rows_agree, sum_panel, widen
 from node.kernels.inference.dispatch import run_steps
 from node.lockstep import LockstepRun
 from node.model.image import Image

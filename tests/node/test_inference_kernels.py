@@ -106,6 +106,7 @@ LINES = [
     {"in_w": 17, "out_w": 9, "pad_left": 1, "stride_w": 2, "stride_h": 3, "out_h": 2},
     {"in_w": 8, "out_w": 8, "pad_left": 2, "kernel_w": 5, "dilation_h": 2, "pad_top": 2},
     {"in_w": 9, "out_w": 11, "pad_left": 2},
+    {"in_w": 10, "out_w": 5, "pad_left": 1, "stride_w": 2, "kernel_w": 4, "out_h": 1, "in_h": 9, "kernel_h": 9},
     {"in_w": 10, "out_w": 10, "pad_left": 1, "in_c": 4, "out_h": 1, "in_h": 1, "kernel_h": 1, "pad_top": 0},
 ]
 """Rows of output pixels long enough that their inputs are taken as runs."""
@@ -125,11 +126,20 @@ def test_float_convolution_by_lines(changes: dict[str, int], channels: int) -> N
     compare(u8, step, step.out_h * step.out_w * step.out_c, np.float32)
 
 
+@pytest.mark.parametrize("channels", [3, 16, 37])
+@pytest.mark.parametrize("changes", LINES)
+@pytest.mark.parametrize("in_c", [1, 4])
+def test_integer_convolution_by_lines(changes: dict[str, int], in_c: int, channels: int) -> None:
+    rng = np.random.default_rng(channels)
+    step = integer(rng, replace(lines(changes, channels, Opcode.CONV_INT8), in_c=in_c))
+    compare(byte_memory(rng), step, step.out_h * step.out_w * step.out_c, np.uint8)
+
+
 @pytest.mark.parametrize("channels", [5, 16, 70])
-@pytest.mark.parametrize("changes", LINES[:5])
+@pytest.mark.parametrize("changes", LINES[:6])
 def test_depthwise_by_lines(changes: dict[str, int], channels: int) -> None:
     rng = np.random.default_rng(channels)
-    changes = {"in_h": 3, "out_h": 1, **changes, "in_c": channels, "kernel_w": 3}
+    changes = {**changes, "in_h": 3, "out_h": 1, "in_c": channels, "kernel_w": 3, "kernel_h": 3}
     step = replace(lines(changes, channels, Opcode.DEPTHWISE_F32), **OPEN)
     count = step.out_h * step.out_w * channels
     compare(float_memory(rng, specials=True), step, count, np.float32)

@@ -73,7 +73,7 @@ def valid_row(opcode: Opcode) -> Step | ViewStep:
     step = Step(opcode=opcode, in_a=0, in_b=256, out=512, weights=1024, bias=3328, scales=3456, scratch=SIZE - 600)
     step = replace(step, high=float_bits(6.0) if opcode < Opcode.QUANTIZE else 127)
     if opcode in (Opcode.CONV_F32, Opcode.CONV_INT8):
-        return replace(step, in_w=2, in_c=2, out_w=2, out_c=3, scratch=SIZE - (5 * 2 * 2 + 4 * 128))
+        return replace(step, in_w=2, in_c=2, out_w=2, out_c=3, scratch=SIZE - (4 * 16 + 2 * 2 * 4 + 64))
     if opcode in (Opcode.ADD_F32, Opcode.ADD_INT8):
         return replace(step, in_c=8, count=4)
     if opcode == Opcode.TRANSPOSE:
@@ -85,12 +85,12 @@ def valid_row(opcode: Opcode) -> Step | ViewStep:
 
 def line_row(opcode: Opcode) -> Step:
     """A convolution whose inputs are taken as runs from a ring at the end of the arena."""
-    ring = 2 * 9 * 4 * (1 if opcode == Opcode.CONV_INT8 else 4)
+    ring = 2 * 9 * 4 + 4 * 16 + 64 if opcode == Opcode.CONV_INT8 else 2 * 9 * 4 * 4
     step = replace(valid_row(opcode), in_h=2, in_w=8, in_c=4, out_h=2, out_w=8, out_c=3)
     return replace(step, kernel_h=2, kernel_w=2, pad_top=1, pad_left=1, scratch=SIZE - ring)
 
 
-LINED = (Opcode.CONV_F32,)
+LINED = (Opcode.CONV_F32, Opcode.CONV_INT8)
 ROWS = [*(valid_row(opcode) for opcode in Opcode), *(line_row(opcode) for opcode in LINED)]
 kinds_of_rows = pytest.mark.parametrize(
     "step", ROWS, ids=[*(o.name for o in Opcode), *(f"{o.name}-line" for o in LINED)]

@@ -33,7 +33,7 @@ from node.kernels.inference.columns import (
     WEIGHTS,
     ZERO_A,
 )
-from node.kernels.inference.gather import gather
+from node.kernels.inference.gather import gather, portion
 from node.kernels.inference.limits import CHUNK
 from node.kernels.inference.ring import fill_ring, overhangs, ring_values, ring_width, span_of
 from node.kernels.inference.tiles import LANES, TILE_ROWS
@@ -127,14 +127,15 @@ def by_chunks(u8: Any, row: Any, dense: bool) -> None:
     most = CHUNK if dense else TILE_ROWS
     runs = (0, 1, 0, 1, depth)
     for group in range(groups):
-        for start in range(0, pixels, most):
-            first = start if pixels - start >= ROWS else max(0, pixels - ROWS)
-            count = min(most, pixels - first)
+        start = 0
+        while start < pixels:
+            first, count = portion(start, pixels, most)
             left = row[IN_A] + 4 * first * depth
             if not dense:
                 left = row[SCRATCH]
                 gather(u8, row, 4, (first, count), group, left)
             multiply(u8, row, group, (first, count), (left, 4 * depth, runs))
+            start = first + count
 
 
 @kernel
@@ -149,7 +150,7 @@ def by_lines(u8: Any, row: Any) -> None:
         first = y * row[STRIDE_H]
         left, start = row[IN_A] + first * size, 0
         if ringed:
-            fill_ring(u8, row, 4, y)
+            fill_ring(u8, row, 4, y, row[SCRATCH])
             left, start = row[SCRATCH], first % span * size
         runs = (start, row[KERNEL_H], step, span * size, length)
         multiply(u8, row, 0, (y * row[OUT_W], row[OUT_W]), (left, row[STRIDE_W] * pixel, runs))

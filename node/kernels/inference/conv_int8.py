@@ -1,8 +1,7 @@
 """Convolution and product with a matrix in integers: int8 weights, int32 sums that wrap, one float multiplier.
 
-The input rows are gathered as bytes, then widened to int32 without their zero point; sums are exact in any
-order. The scratch is up to eight rows of words, a tile for a panel of fewer than 16 channels, and, unless the input
-lies there side by side already, as many rows of bytes.
+The scratch holds what the sums begin with, and then the inputs as the instruction that multiplies four bytes wants
+them: in a ring, or gathered, for a few pixels or for a row of them.
 """
 
 from __future__ import annotations
@@ -12,9 +11,18 @@ from typing import Any
 import numpy as np
 
 from node.jit import kernel
-from node.kernels.inference.bounds import fits, is_dense, packed_columns, product_fits, tile_rows, window_fits
+from node.kernels.inference.bounds import (
+    fits,
+    is_dense,
+    packed_columns,
+    product_fits,
+    tile_rows,
+    window_fits,
+    work_limit,
+)
 from node.kernels.inference.columns import (
     BIAS,
+    DILATION_H,
     GROUPS,
     HIGH,
     IN_A,
@@ -31,66 +39,80 @@ from node.kernels.inference.columns import (
     SCALES,
     SCRATCH,
     SIGNED,
+    STRIDE_H,
+    STRIDE_W,
     WEIGHTS,
     ZERO_A,
     ZERO_OUT,
 )
-from node.kernels.inference.gather import gather
+from node.kernels.inference.dots import OFFSET
+from node.kernels.inference.gather import gather, portion
+from node.kernels.inference.limits import SLACK
 from node.kernels.inference.quantised import zeros_fit
-from node.kernels.inference.tiles import LANES, TILE_ROWS, tile_int8, tile_int8_row
+from node.kernels.inference.ring import fill_ring, ring_values, ring_width, span_of
+from node.kernels.inference.tiles import LANES, TILE_ROWS, copy_bytes
+from node.kernels.inference.tiles_f32 import PAIR, ROWS
+from node.kernels.inference.tiles_int8 import begin_sums, row_int8, row_wide_int8, tile_int8, tile_pair_int8
 
 
 @kernel
-def multiply(u8: Any, row: Any, group: int, pixel: int, depth: int) -> None:
-    """Compute up to eight pixels from ``pixel`` of one group from the gathered rows, and store their bytes."""
-    channels = row[OUT_C] // row[GROUPS]
-    panels = (channels + LANES - 1) // LANES
-    rows = min(TILE_ROWS, row[OUT_H] * row[OUT_W] - pixel)
-    limits = (row[ZERO_OUT], row[LOW], row[HIGH])
-    sums = row[SCRATCH] + 4 * tile_rows(row) * depth
-    for panel in range(panels):
-        column = (group * panels + panel) * LANES
-        weights, bias, scales = row[WEIGHTS] + column * depth, row[BIAS] + 4 * column, row[SCALES] + 4 * column
-        width = min(LANES, channels - panel * LANES)
-        out = row[OUT] + pixel * row[OUT_C] + group * channels + panel * LANES
-        place = out if width == LANES else sums
-        stride = row[OUT_C] if width == LANES else LANES
-        if rows == TILE_ROWS:
-            tile_int8(u8, row[SCRATCH], weights, depth, bias, scales, place, stride, limits)
-        else:
-            for r in range(rows):
-                left = row[SCRATCH] + 4 * r * depth
-                tile_int8_row(u8, left, weights, depth, bias, scales, place + r * stride, stride, limits)
-        if width < LANES:
-            for r in range(rows):
-                for j in range(width):
-                    u8[out + r * row[OUT_C] + j] = u8[sums + r * LANES + j]
+def multiply(u8: Any, row: Any, group: int, pixels: Any, inputs: Any) -> None:
+    """Compute some neighbouring output pixels of one group.
 
-
-@kernel
-def widen(u8: Any, i32: Any, row: Any, source: int, count: int) -> None:
-    """Write bytes from ``source``, without their zero point, as words to the scratch.
-
-    An int8 with its top bit inverted is its value plus 128: one formula for both kinds of bytes. Here and in
-    other kernels an inner loop runs over slices from their start: an index that cannot be negative needs no
-    wrap-around, and only then does the compiler use vector registers.
+    ``pixels`` are the first and their number; ``inputs`` are the byte of the first input, bytes from one pixel
+    to the next, and the runs as :data:`tile_int8` takes them.
     """
-    flip = np.uint8(128 if row[SIGNED] & 1 else 0)
-    shift = np.int32(flip + row[ZERO_A])
-    values = u8[source : source + count]
-    words = i32[row[SCRATCH] // 4 : row[SCRATCH] // 4 + count]
-    for i in range(count):
-        words[i] = np.int32(values[i] ^ flip) - shift
+    first, count = pixels
+    left, stride, runs = inputs
+    channels, depth = row[OUT_C] // row[GROUPS], runs[1] * runs[4]
+    column = group * ((channels + LANES - 1) // LANES * LANES)
+    out, line = row[OUT] + first * row[OUT_C] + group * channels, row[OUT_C]
+    zero, low, high = row[ZERO_OUT], row[LOW], row[HIGH]
+    weights, begin, scales = row[WEIGHTS], row[SCRATCH], row[SCALES]
+    while channels > 0:
+        limits = (zero, low, high, channels)
+        at = scales + 4 * column
+        panels = 1
+        if count < ROWS:
+            panels = 4 if channels >= 4 * LANES else 1
+            for r in range(count):
+                spots = (left + r * stride, weights + column * depth, begin + 4 * column, stride)
+                if panels == 4:
+                    row_wide_int8(u8, spots, runs, at, out + r * line, line, limits)
+                else:
+                    row_int8(u8, spots, runs, at, out + r * line, line, limits)
+        else:
+            panels = PAIR if channels >= PAIR * LANES else 1
+            for start in range(0, count, ROWS):
+                # The last tile moves back to be whole: pixels that come twice come out the same.
+                r = min(start, count - ROWS)
+                spots = (left + r * stride, weights + column * depth, begin + 4 * column, stride)
+                if panels == 2:
+                    tile_pair_int8(u8, spots, runs, at, out + r * line, line, limits)
+                else:
+                    tile_int8(u8, spots, runs, at, out + r * line, line, limits)
+        channels -= panels * LANES
+        column += panels * LANES
+        out += panels * LANES
 
 
 @kernel
-def conv_int8(u8: Any, i32: Any, row: Any) -> int:
+def input_bytes(row: Any, total: int) -> Any:
+    """Give the bytes of scratch for the inputs of a row of valid shapes, -1 where they take too long to fill."""
+    ring = -1 if is_dense(row) else ring_values(row, total)
+    if ring >= 0:
+        return -1 if row[OUT_H] > work_limit(total) // ring else ring
+    return tile_rows(row) * row[KERNEL_H] * row[KERNEL_W] * (row[IN_C] // max(1, row[GROUPS]))
+
+
+@kernel
+def conv_int8(u8: Any, row: Any) -> int:
     """Run a CONV_INT8 row.
 
     Parameters
     ----------
-    u8, i32 : ndarray
-        The whole arena, seen as bytes and words.
+    u8 : ndarray
+        The whole arena as bytes.
     row : ndarray of int64
         The step, outside the arena.
 
@@ -99,23 +121,66 @@ def conv_int8(u8: Any, i32: Any, row: Any) -> int:
     int
         OK or INVALID.
     """
-    dense = is_dense(row)
     total = u8.size
     if not window_fits(row, 1, total) or not zeros_fit(row):
         return INVALID
-    groups = row[GROUPS]
-    depth = row[KERNEL_H] * row[KERNEL_W] * (row[IN_C] // groups)
-    scratch = (4 if dense else 5) * tile_rows(row) * depth + 4 * TILE_ROWS * LANES
-    if not product_fits(row, 1, scratch, total) or not fits(row[SCALES], 4 * packed_columns(row), 4, total):
+    inputs = input_bytes(row, total)
+    if inputs < 0 or not product_fits(row, 1, 4 * packed_columns(row) + inputs + SLACK, total):
         return INVALID
-    pixels = row[OUT_H] * row[OUT_W]
-    for group in range(groups):
-        for pixel in range(0, pixels, TILE_ROWS):
-            rows = min(TILE_ROWS, pixels - pixel)
-            source = row[IN_A] + pixel * depth
-            if not dense:
-                source = row[SCRATCH] + 4 * (tile_rows(row) * depth + TILE_ROWS * LANES)
-                gather(u8, row, 1, (pixel, rows), group, source)
-            widen(u8, i32, row, source, rows * depth)
-            multiply(u8, row, group, pixel, depth)
+    columns, groups = packed_columns(row), row[GROUPS]
+    depth = row[KERNEL_H] * row[KERNEL_W] * (row[IN_C] // groups)
+    if not fits(row[SCALES], 4 * columns, 4, total) or row[WEIGHTS] > total - depth * columns - SLACK:
+        return INVALID
+    # An int8 with its top bit inverted is its value plus 128: one formula for both kinds of bytes.
+    flip = 128 if row[SIGNED] & 1 else 0
+    shift = flip + row[ZERO_A] - OFFSET
+    for column in range(0, columns, LANES):
+        begin = row[SCRATCH] + 4 * column
+        begin_sums(u8, row[WEIGHTS] + column * depth, depth, row[BIAS] + 4 * column, shift, begin)
+    if is_dense(row) or ring_values(row, total) < 0:
+        by_chunks(u8, row, depth, flip ^ OFFSET)
+    else:
+        by_lines(u8, row, flip ^ OFFSET)
     return OK
+
+
+@kernel
+def by_chunks(u8: Any, row: Any, depth: int, flip: int) -> None:
+    """Compute output pixels, up to eight at a time, whose inputs are gathered side by side."""
+    pixels, groups = row[OUT_H] * row[OUT_W], row[GROUPS]
+    left = row[SCRATCH] + 4 * packed_columns(row)
+    dense = is_dense(row)
+    for group in range(groups):
+        start = 0
+        while start < pixels:
+            first, count = portion(start, pixels, TILE_ROWS)
+            if dense:
+                copy_bytes(u8, row[IN_A] + first * depth, left, count * depth)
+            else:
+                gather(u8, row, 1, (first, count), group, left)
+            invert(u8, left, count * depth, flip)
+            multiply(u8, row, group, (first, count), (left, depth, (0, 1, 0, 1, depth)))
+            start = first + count
+
+
+@kernel
+def invert(u8: Any, place: int, count: int, mask: int) -> None:
+    """Invert the bits of a mask in some bytes."""
+    if mask != 0:
+        values, bits = u8[place : place + count], np.uint8(mask)
+        for i in range(count):
+            values[i] ^= bits
+
+
+@kernel
+def by_lines(u8: Any, row: Any, flip: int) -> None:
+    """Compute output pixels row by row, on a ring."""
+    ring = row[SCRATCH] + 4 * packed_columns(row)
+    size, span = row[IN_C] * ring_width(row), span_of(row)
+    step, length = row[DILATION_H] * size, row[KERNEL_W] * row[IN_C]
+    for y in range(row[OUT_H]):
+        begin, end = fill_ring(u8, row, 1, y, ring)
+        for line in range(begin, end):
+            invert(u8, ring + line % span * size, size, flip)
+        runs = (y * row[STRIDE_H] % span * size, row[KERNEL_H], step, span * size, length)
+        multiply(u8, row, 0, (y * row[OUT_W], row[OUT_W]), (ring, row[STRIDE_W] * row[IN_C], runs))

@@ -49,7 +49,7 @@ def run_steps(memory: Any, table: Any, row: Any, first: int, last: int) -> int:
         if opcode == CONV_F32:
             status = conv_f32(u8, row)
         elif opcode == CONV_INT8:
-            status = conv_int8(u8, i32, row)
+            status = conv_int8(u8, row)
         elif opcode == DEPTHWISE_F32:
             status = depthwise_f32(u8, row)
         elif opcode == DEPTHWISE_INT8:

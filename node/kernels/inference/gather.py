@@ -25,6 +25,20 @@ from node.kernels.inference.columns import (
     ZERO_A,
 )
 from node.kernels.inference.tiles import copy_bytes
+from node.kernels.inference.tiles_f32 import ROWS
+
+FEW = 2
+"""Pixels left over that are computed one by one, rather than in a tile that moves back to be whole."""
+
+
+@kernel
+def portion(start: int, pixels: int, most: int) -> Any:
+    """Give the first output pixel and the number of pixels to compute next, when those before ``start`` are done."""
+    whole = pixels - (pixels % ROWS if pixels % ROWS <= FEW else 0)
+    if start >= whole:
+        return start, pixels - start
+    first = start if whole - start >= ROWS else max(0, whole - ROWS)
+    return first, min(most, whole - first)
 
 
 @kernel

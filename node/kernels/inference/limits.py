@@ -20,7 +20,7 @@ A convolution of 3 x 3 in int8 with 64 channels asks for 288: 9 x 64 for a byte 
 LEAST_WORK = 1 << 20
 """Multiplications that are allowed in any case."""
 
-LEAST_LINE = 8
+LEAST_LINE = 4
 """Output pixels of a row from which on its inputs are taken as runs of neighbours (see ``ring``)."""
 
 LARGEST_RING = 4096
@@ -28,3 +28,6 @@ LARGEST_RING = 4096
 
 CHUNK = 64
 """Rows of a product that meet one panel of weights before the next panel comes."""
+
+SLACK = 64
+"""Bytes after weights and gathered inputs that may be read, in arenas that hold them, and are not used."""

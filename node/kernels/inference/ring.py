@@ -24,7 +24,6 @@ from node.kernels.inference.columns import (
     OUT_W,
     PAD_LEFT,
     PAD_TOP,
-    SCRATCH,
     STRIDE_H,
     STRIDE_W,
     ZERO_A,
@@ -72,14 +71,18 @@ def ring_values(row: Any, total: int) -> int:
 
 
 @kernel
-def fill_ring(u8: Any, row: Any, item: int, y: int) -> None:
-    """Bring the ring in the scratch from output row y - 1 to y; ``item`` is the bytes of a value."""
+def fill_ring(u8: Any, row: Any, item: int, y: int, place: int) -> Any:
+    """Bring the ring at a place from output row y - 1 to y; give the first line that is new and the one after the last.
+
+    ``item`` is the bytes of a value. Line i of the padded input lies in the ring at i modulo its height.
+    """
     span, stride = span_of(row), row[STRIDE_H]
     size = ring_width(row) * row[IN_C] * item
     first = y * stride
     begin = first if y == 0 else max(first, first - stride + span)
     for line in range(begin, first + span):
-        fill_line(u8, row, item, line - row[PAD_TOP], row[SCRATCH] + line % span * size)
+        fill_line(u8, row, item, line - row[PAD_TOP], place + line % span * size)
+    return begin, first + span
 
 
 @kernel

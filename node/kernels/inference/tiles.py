@@ -163,64 +163,20 @@ def requantise(lanes: Lanes, total: Any, multiplier: Any, limits: tuple[Any, Any
     def constant(value: float) -> Any:
         return ir.Constant(lanes.floats, [value] * LANES)
 
-    scaled = b.fmul(b.sitofp(total, lanes.floats), multiplier)
-    scaled = b.select(b.fcmp_ordered("ord", scaled, scaled), scaled, constant(0.0))
+    # A NaN counts as 0; infinity times 0 would be one, and the largest number does in its place.
+    largest = 3.4028234663852886e38
+    sound = b.select(b.fcmp_ordered("ord", multiplier, multiplier), multiplier, constant(0.0))
+    sound = b.select(b.fcmp_ordered("<", sound, constant(-largest)), constant(-largest), sound)
+    sound = b.select(b.fcmp_ordered(">", sound, constant(largest)), constant(largest), sound)
+    scaled = b.fmul(b.sitofp(total, lanes.floats), sound)
     # Far outside every byte, and still small enough for a conversion that is defined.
-    scaled = b.select(b.fcmp_ordered("<", scaled, constant(-65536.0)), constant(-65536.0), scaled)
-    scaled = b.select(b.fcmp_ordered(">", scaled, constant(65536.0)), constant(65536.0), scaled)
+    scaled = b.select(b.fcmp_ordered(">", scaled, constant(-65536.0)), scaled, constant(-65536.0))
+    scaled = b.select(b.fcmp_ordered("<", scaled, constant(65536.0)), scaled, constant(65536.0))
     rounded = lanes.call("llvm.rint", [scaled])
     quantised = b.add(b.fptosi(rounded, lanes.words), zero)
     quantised = b.select(b.icmp_signed("<", quantised, low), low, quantised)
     quantised = b.select(b.icmp_signed(">", quantised, high), high, quantised)
     return b.trunc(quantised, lanes.bytes)
-
-
-def _make_tile_int8(rows: int) -> Any:
-    @intrinsic
-    def tile(
-        typing_context: Any,
-        memory: Any,
-        left: Any,
-        weights: Any,
-        depth: Any,
-        bias: Any,
-        scales: Any,
-        out: Any,
-        out_stride: Any,
-        limits: Any,
-    ) -> Any:
-        del typing_context, left, weights, depth, bias, scales, out, out_stride
-
-        def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-            lanes = Lanes(context, builder, signature.args[0], arguments[0])
-            operands = (arguments[1], arguments[3], arguments[2], arguments[3], arguments[4])
-            sums = sum_of_products(lanes, (rows, 1, lanes.words, 1), operands)
-            zero, low, high = (
-                lanes.splat(builder.trunc(builder.extract_value(arguments[8], i), lanes.word)) for i in range(3)
-            )
-            multiplier = lanes.load(lanes.floats, arguments[5])
-            for row, total in enumerate(sums):
-                quantised = requantise(lanes, total, multiplier, (zero, low, high))
-                offset = builder.add(arguments[6], builder.mul(arguments[7], ir.IntType(64)(row)))
-                lanes.store(quantised, offset, 1)
-            return context.get_dummy_value()
-
-        places = [types.int64] * 7
-        return types.void(memory, *places, limits), codegen
-
-    return tile
-
-
-tile_int8 = _make_tile_int8(TILE_ROWS)
-"""Eight rows by sixteen columns of the quantised product: int32 sums that wrap, then one float multiply.
-
-``tile_int8(memory, left, weights, depth, bias, scales, out, out_stride, (zero, low, high))``: ``left`` holds
-int32 values [8][depth] (input minus its zero point), weights are int8 packed [depth][16], bias int32 [16],
-scales float32 [16]; bytes of the clamped result go to ``out``, rows ``out_stride`` bytes apart.
-"""
-
-tile_int8_row = _make_tile_int8(1)
-"""As :data:`tile_int8` for one row."""
 
 
 @intrinsic

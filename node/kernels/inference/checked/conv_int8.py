@@ -41,10 +41,11 @@ from node.kernels.inference.columns import (
     OUT_W,
     SCALES,
     SCRATCH,
+    SIGNED,
     WEIGHTS,
+    ZERO_A,
     ZERO_OUT,
 )
-from node.kernels.inference.conv_int8 import widen
 from node.kernels.inference.gather import gather
 from node.kernels.inference.quantised import zeros_fit
 from node.kernels.inference.tiles import LANES, TILE_ROWS
@@ -61,7 +62,7 @@ def group_words(depth: int) -> int:
 
 @kernel
 def row_is_valid(row: Any, total: int) -> bool:
-    """Check a CONV_INT8 row; its scratch is that of the plain kernel."""
+    """Check a CONV_INT8 row; its scratch has room for this kernel and for the plain one."""
     if not window_fits(row, 1, total) or not zeros_fit(row):
         return False
     groups = row[GROUPS]
@@ -80,6 +81,22 @@ def row_is_valid(row: Any, total: int) -> bool:
         and fits(row[SCALES], 4 * columns, 4, total)
         and fits(row[SCRATCH], gathered + 4 * TILE_ROWS * LANES, 4, total)
     )
+
+
+@kernel
+def widen(u8: Any, i32: Any, row: Any, source: int, count: int) -> None:
+    """Write bytes from ``source``, without their zero point, as words to the scratch.
+
+    An int8 with its top bit inverted is its value plus 128: one formula for both kinds of bytes. Here and in
+    other kernels an inner loop runs over slices from their start: an index that cannot be negative needs no
+    wrap-around, and only then does the compiler use vector registers.
+    """
+    flip = np.uint8(128 if row[SIGNED] & 1 else 0)
+    shift = np.int32(flip + row[ZERO_A])
+    values = u8[source : source + count]
+    words = i32[row[SCRATCH] // 4 : row[SCRATCH] // 4 + count]
+    for i in range(count):
+        words[i] = np.int32(values[i] ^ flip) - shift
 
 
 @kernel
