@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from firmware_bridge.errors import DataError, Refused
-from firmware_bridge.messages import Fault, FaultKind, Readback
+from firmware_bridge.messages import Fault, Readback
 from node.arena import Arena
 from node.checked_inference import CheckedInference, Resume, answer_alarm
 from node.checkpoint import Checkpoint, CheckpointStore
@@ -29,6 +29,7 @@ from node.model.engine import Engine, load_image
 from node.model.image import Image
 from node.protection import OnDetected, Protection
 from node.state_guard import StateGuard
+from node.struck_cells import StruckCells
 from node.throttle import Throttle
 
 DIGEST = Crc()
@@ -91,8 +92,6 @@ class Computer:
         self.arena = Arena(self.layout)
         self.engine = Engine(image, self.arena)
         self.counters = Counters()
-        self._interrupt = interrupt
-        self._stuck: list[Fault] = []
         self._inference_s = 0.0  # the last one's computing time
         self._inputs: Mapping[str, NDArray[np.generic]] = {}  # the last ones written
         self._resources = ExitStack()
@@ -107,6 +106,9 @@ class Computer:
         self._pristine = self.arena.u8.copy()
         self._digest = DIGEST(self._pristine)
         self.checkpoints = self._open_checkpoints(storage)
+        self._cells = StruckCells(
+            self.arena, self.checkpoints, interrupt, repair_at_once=self.protection.repair_at_once
+        )
 
     # ---- memory ----------------------------------------------------------------------------------------------
 
@@ -135,7 +137,7 @@ class Computer:
         The digest of the whole arena is verified against the one taken after loading. A mismatch means that the
         golden copy itself has suffered: everything is then loaded from the image again, and counted.
         """
-        self._stuck.clear()
+        self._cells.release()
         if self.state_guard is not None:
             self.state_guard.taken()
         self.scrubber.rewind()
@@ -167,7 +169,7 @@ class Computer:
             self._restore_region(name)
         for region in self.guarded:
             region.renew()
-        self.assert_stuck()
+        self._cells.assert_stuck()
 
     def _restore_region(self, name: str) -> None:
         placed = self.layout[name]
@@ -247,13 +249,13 @@ class Computer:
         They go one by one where something happens between them: a cell that is stuck takes its value back from
         each of them, and a long inference at a throttled clock has its pauses there.
         """
-        if not (self._stuck or self.throttle.interleaves(self._inference_s)):
+        if not (self._cells.any_stuck or self.throttle.interleaves(self._inference_s)):
             return self._timed_steps(first, last)
         busy_ns = 0
-        self.assert_stuck()
+        self._cells.assert_stuck()
         for step in range(first, last):
             busy_ns += self._timed_steps(step, step + 1)
-            self.assert_stuck()
+            self._cells.assert_stuck()
         return busy_ns
 
     def _timed_steps(self, first: int, last: int) -> int:
@@ -296,42 +298,9 @@ class Computer:
             unknown = next(name for name in inputs if name not in known)
             raise DataError(f"the model has no input {unknown!r}; its inputs are {', '.join(known)}")
 
-    # ---- faults ----------------------------------------------------------------------------------------------
-
     def inject(self, fault: Fault) -> Readback:
         """Strike one bit, and give its byte before and after, read from the memory itself."""
-        if fault.kind is FaultKind.INTERRUPT:
-            if not self.protection.repair_at_once:
-                self._interrupt(fault.bit)
-            return Readback(before=0, after=0)
-        if fault.region == "checkpoint":
-            return self._inject_checkpoint(fault)
-        if fault.kind is FaultKind.FLIP:
-            before, after = self.arena.flip(fault.region, fault.bit)
-        else:
-            before, after = self.arena.force(fault.region, fault.bit, int(fault.kind is FaultKind.STUCK_AT_1))
-            if not self.protection.repair_at_once:
-                self._stuck.append(fault)
-        if self.protection.repair_at_once:
-            self.arena.view(fault.region)[fault.bit >> 3] = before
-        return Readback(before=before, after=after)
-
-    def _inject_checkpoint(self, fault: Fault) -> Readback:
-        """Strike a stored checkpoint; a cell stuck there holds its value until its slot is written again."""
-        if self.checkpoints is None:
-            raise DataError("this computer keeps no checkpoint: there is nothing to strike")
-        before, after = self.checkpoints.flip(fault.bit)
-        wanted = {FaultKind.STUCK_AT_0: 0, FaultKind.STUCK_AT_1: 1}.get(fault.kind)
-        if wanted is not None and after >> (fault.bit & 7) & 1 != wanted:
-            _, after = self.checkpoints.flip(fault.bit)
-        if self.protection.repair_at_once and after != before:
-            self.checkpoints.flip(fault.bit)
-        return Readback(before=before, after=after)
-
-    def assert_stuck(self) -> None:
-        """Force every stuck bit to its value again, as a cell does that takes no other one."""
-        for fault in self._stuck:
-            self.arena.force(fault.region, fault.bit, int(fault.kind is FaultKind.STUCK_AT_1))
+        return self._cells.inject(fault)
 
     # ---- protection ------------------------------------------------------------------------------------------
 
@@ -353,7 +322,7 @@ class Computer:
         return self._counted(self.checks.correct(step))
 
     def _counted(self, report: DecodeReport) -> DecodeReport:
-        self.assert_stuck()
+        self._cells.assert_stuck()
         self.count(report)
         return report
 
@@ -373,7 +342,7 @@ class Computer:
             start += view.size
         for region in self.guarded:
             region.renew()
-        self.assert_stuck()
+        self._cells.assert_stuck()
         return found
 
     def recover(self) -> int | None:
