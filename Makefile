@@ -9,6 +9,7 @@ demo: $(VENV)/.installed
 	$(BIN)/hil demo
 
 test: $(VENV)/.test
+	$(BIN)/flightnode warm-up
 	$(BIN)/python -m pytest -n 2 --dist loadgroup --durations=15
 
 prove: $(VENV)/.test

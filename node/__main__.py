@@ -58,6 +58,9 @@ def _parser() -> argparse.ArgumentParser:
     compute.set_defaults(command=_compute)
 
     warm_up = commands.add_parser("warm-up", help="compile all kernels ahead")
+    warm_up.add_argument(
+        "--processes", type=count, metavar="N", help="how many compile at once (default: one a processor)"
+    )
     warm_up.set_defaults(command=_warm_up)
     doctor = commands.add_parser("doctor", help="examine the board; exit 1 if something should be repaired")
     doctor.add_argument(
@@ -106,6 +109,13 @@ def _add_computer_options(parser: argparse.ArgumentParser) -> None:
         default=True,
         help="compile or load all kernels before the first request, so that none counts as hung (default: yes)",
     )
+
+
+def count(text: str) -> int:
+    """Read a number of at least one."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r}: give 1 or more")
+    return int(text)
 
 
 def default_storage() -> Path:
@@ -191,13 +201,13 @@ def _compute(options: argparse.Namespace) -> int:
     return run_child(options.fd, options.storage, factory, prepare)
 
 
-def _warm_up(_options: argparse.Namespace) -> int:
-    from node.agent import warm_up_all_kernels
+def _warm_up(options: argparse.Namespace) -> int:
+    from node.warm_up import usual_processes, warm_up_all_kernels
 
     def show(progress: Progress) -> None:
         print(f"{progress.done:3}/{progress.total} {progress.stage}", flush=True)
 
-    warm_up_all_kernels(show)
+    warm_up_all_kernels(show, options.processes or usual_processes())
     return 0
 
 

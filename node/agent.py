@@ -12,7 +12,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
@@ -127,25 +127,15 @@ class Resident:
 def warm_up_usual_kernels(progress: ProgressSink) -> None:
     """Compile or load the kernels that most models need, saying after each module how far it got."""
     jit = importlib.import_module("node.jit")
-    _warm_up(jit.USUAL_MODULES, progress)
-
-
-def warm_up_all_kernels(progress: ProgressSink) -> None:
-    """Compile or load every kernel, saying after each module how far it got."""
-    jit = importlib.import_module("node.jit")
-    _warm_up(jit.warm_up_modules(), progress)
-
-
-def _warm_up(modules: Sequence[str], progress: ProgressSink) -> None:
     done = 0
 
     def one_more(module: str, seconds: float) -> None:
         nonlocal done
         del seconds
         done += 1
-        progress(Progress(stage=f"compiling {module}", done=done, total=len(modules)))
+        progress(Progress(stage=f"compiling {module}", done=done, total=len(jit.USUAL_MODULES)))
 
-    importlib.import_module("node.jit").warm_up(one_more, modules)
+    jit.warm_up(one_more, jit.USUAL_MODULES)
 
 
 def run_child(descriptor: int, storage: Path, factory: ServiceFactory, prepare: Preparation | None = None) -> int:

@@ -51,7 +51,8 @@ def test_a_class_without_strikes_leaves_the_whole_open() -> None:
     assert "kernel code" in mix_table(mix)
 
 
-def test_the_report_says_what_it_cannot_know() -> None:
+def test_the_report_says_what_it_cannot_know(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "160")
     text = " ".join(mix_table(mix_of(HEADER, ROWS)).split())
     assert "2.8e-9 to 7.0e-9 cm2" in text
     assert "4 null strikes" in text
