@@ -60,8 +60,15 @@ def plain_run(path: Path) -> Iterator[Contest]:
     engine, _ = engine_of(hil.compile_model(path, {name: values.shape for name, values in inputs.items()}))
     for name, values in inputs.items():
         engine.write_input(name, values)
-    engine.run()
-    yield Contest(ours=engine.run, reference=bound(str(path), inputs))
+    # Later activations take over the memory of an input. Another number is as good, but another index is none.
+    indices = {name: values for name, values in inputs.items() if values.dtype == np.int64}
+
+    def run() -> None:
+        for name, values in indices.items():
+            engine.write_input(name, values)
+        engine.run()
+
+    yield Contest(ours=run if indices else engine.run, reference=bound(str(path), inputs))
 
 
 def public(name: str):
