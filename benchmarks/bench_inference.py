@@ -34,6 +34,7 @@ def against_onnxruntime(kind: str) -> Iterator[Contest]:
 CONTESTS = {
     "digits-f32": lambda: against_onnxruntime("f32"),
     "digits-int8": lambda: against_onnxruntime("int8"),
+    "mlp-f32": public("mlp_ad01_fp32"),
     "resnet8-f32": public("resnet8_ic_fp32"),
     "dscnn-f32": public("dscnn_kws_fp32"),
     "mobilenet-f32": public("mobilenet_vww_fp32"),
