@@ -1,7 +1,8 @@
 """Every single-bit fault of a region on a set of inputs: no sample, no interval, the outcome of each.
 
-A fault flips one bit just before a step: of the weights before the first one, of the activations before each. The
-outcome of a fault on an input is MASKED, SDC_TOLERABLE or SDC_CRITICAL by the workload's own measure, or CRASH.
+A fault flips one bit just before a step: of the weights before the first one, of the activations before each; or one
+bit of an accumulator, once its sum is complete. The outcome of a fault on an input is MASKED, SDC_TOLERABLE or
+SDC_CRITICAL by the workload's own measure, or CRASH.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 from firmware_bridge.errors import DataError
 from hil.campaign.outcome import Outcome
 from hil.campaign.workload import Workload
+from node.model.accumulators import accumulator_bytes
 from node.model.effects import Effect, Effects, Faults, WholeRuns
 from node.model.incremental import IncrementalEngine, engine_for
 from node.service import split_samples
@@ -25,7 +27,7 @@ OUTCOMES = (Outcome.MASKED, Outcome.SDC_TOLERABLE, Outcome.SDC_CRITICAL, Outcome
 BLOCK_BITS = 1 << 14
 """Bits that a worker classifies before it hands them over."""
 
-REGIONS = ("weights", "activations", "steps")
+REGIONS = ("weights", "activations", "accumulators", "steps")
 Codes = NDArray[np.uint8]
 
 
@@ -189,7 +191,12 @@ class Classifier:
 def blocks_of(workload: Workload, region: str) -> Iterator[Block]:
     """Give every fault of a region, in blocks."""
     image = workload.image
-    sizes = {"weights": len(image.weights), "activations": image.activation_bytes, "steps": image.steps.nbytes}
+    sizes = {
+        "weights": len(image.weights),
+        "activations": image.activation_bytes,
+        "accumulators": accumulator_bytes(image),
+        "steps": image.steps.nbytes,
+    }
     moments = len(image.steps) + 1 if region == "activations" else 1
     for step in range(moments):
         for first in range(0, 8 * sizes[region], BLOCK_BITS):

@@ -112,6 +112,8 @@ def run_exhaustive(
     workload = load_workload(campaign)
     inputs = tuple(range(min(options.inputs, workload.n_inputs)))
     blocks = list(blocks_of(workload, options.region))
+    if not blocks:
+        raise DataError(f"model {workload.image.name!r} has no {options.region}: choose another region")
     codes = np.zeros((blocks[-1].step + 1, blocks[-1].last, len(inputs)), np.uint8)
     # Compiled here once, loaded from the cache by every worker.
     warm()

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("campaign", type=click.Path(path_type=Path))
 @click.option(
-    "--region", type=click.Choice(("weights", "activations", "steps")), default="weights", show_default=True,
-    help="Which memory is struck.",
+    "--region", type=click.Choice(("weights", "activations", "accumulators", "steps")), default="weights",
+    show_default=True, help="Which memory is struck.",
 )  # fmt: skip
 @click.option("--inputs", type=click.IntRange(min=1), default=100, show_default=True, help="Samples, the first ones.")
 @click.option("--workers", type=click.IntRange(min=1), default=1, show_default=True, help="Processes at work.")

@@ -9,13 +9,17 @@ from enum import IntEnum
 import numpy as np
 from numpy.typing import NDArray
 
+from firmware_bridge.errors import DataError
+from firmware_bridge.messages import Fault
 from node.arena import Arena
 from node.errors import PayloadCrash
 from node.kernels.inference.incremental import tables
 from node.layout import layout_of
+from node.model.accumulators import ACCUMULATOR_BITS, locate, run_struck_step
 from node.model.engine import Engine, load_image
 from node.model.image import Image
 from node.protection import Protection
+from node.struck_cells import StruckCells
 
 Sample = Mapping[str, NDArray[np.generic]]
 
@@ -28,7 +32,7 @@ class Effect(IntEnum):
     WRONG = tables.WRONG
     """Bytes differ, the winner does not."""
     MOVED = tables.MOVED
-    """The largest value of the first output is another one."""
+    """The largest value of the first output is another one, or there is none because of a NaN."""
     CRASHED = 3
     """No output: a step no longer describes a computation."""
 
@@ -40,11 +44,11 @@ class Faults:
     Parameters
     ----------
     region : str
-        ``weights``, ``activations`` or ``steps``.
+        ``weights``, ``activations``, ``steps`` or ``accumulators`` (see :mod:`node.model.accumulators`).
     bits : ndarray of int64, [faults]
         Counted from the start of the region.
     steps : ndarray of int64, [faults]
-        Just before which step each bit flips.
+        Just before which step each bit flips; an accumulator flips in its own, whatever stands here.
     """
 
     region: str
@@ -58,6 +62,22 @@ class Faults:
     def at_start(cls, region: str, bits: NDArray[np.int64]) -> Faults:
         """Give faults that are there before the first step."""
         return cls(region=region, bits=bits, steps=np.zeros(len(bits), np.int64))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Group:
+    """Several faults of memory in one inference.
+
+    Parameters
+    ----------
+    sample : int
+        The input.
+    faults : tuple of Fault
+        Distinct bits of ``weights`` and ``activations``, each flipped or stuck from just before its ``step`` on.
+    """
+
+    sample: int
+    faults: tuple[Fault, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,18 +144,52 @@ class WholeRuns:
         kept = np.frombuffer(b"".join(outputs), np.uint8).reshape(len(outputs), len(self._golden[0]))
         return Effects(codes=codes, index=np.array(index, np.int64).reshape(-1, 2), outputs=kept)
 
-    def _output(self, number: int, fault: tuple[str, int, int] | None) -> bytes | None:
-        """Give the output of an input under a fault, None for a crash."""
+    def outputs(self, groups: Sequence[Group]) -> list[bytes | None]:
+        """Give what each group of faults makes of the output of its input, None for a crash."""
+        return [self._group_output(group) for group in groups]
+
+    def _begin(self, number: int) -> None:
         np.copyto(self._arena.u8, self._pristine)
         for spec in self.image.inputs:
             self._engine.write_input(spec.name, self._samples[number][spec.name])
+
+    def _output(self, number: int, fault: tuple[str, int, int] | None) -> bytes | None:
+        """Give the output of an input under a fault, None for a crash."""
+        self._begin(number)
         try:
             first = 0
             if fault is not None:
-                region, bit, first = fault
-                self._engine.run_steps(0, first)
-                self._arena.flip(region, bit)
+                first = self._strike(*fault)
             self._engine.run_steps(first, self._engine.n_steps)
+        except PayloadCrash:
+            return None
+        return self._engine.output_bytes()
+
+    def _strike(self, region: str, bit: int, step: int) -> int:
+        """Compute up to a fault, let it happen and give the step that is next."""
+        if region != "accumulators":
+            self._engine.run_steps(0, step)
+            self._arena.flip(region, bit)
+            return step
+        number, bit = divmod(bit, ACCUMULATOR_BITS)
+        step = int(locate(self.image, np.array([number]))[0][0])
+        self._engine.run_steps(0, step)
+        table = self._arena.view("steps").view(np.int64).reshape(self.image.steps.shape)
+        run_struck_step(self._engine, self._arena.u8, table, (number, bit))
+        return step + 1
+
+    def _group_output(self, group: Group) -> bytes | None:
+        """Give the output under a group of faults, operator by operator."""
+        self._begin(group.sample)
+        cells = StruckCells(self._arena, None, _no_interrupt, repair_at_once=False)
+        try:
+            for step in range(self._engine.n_steps + 1):
+                cells.assert_stuck()
+                for fault in group.faults:
+                    if fault.step == step:
+                        cells.inject(fault)
+                if step < self._engine.n_steps:
+                    self._engine.run_step(step)
         except PayloadCrash:
             return None
         return self._engine.output_bytes()
@@ -149,6 +203,9 @@ class WholeRuns:
 
     def _winner(self, output: bytes) -> int:
         first = self.image.outputs[0]
-        values = np.frombuffer(output[: first.size_bytes], first.dtype).astype(np.float64)
-        largest = np.where(np.isnan(values), -np.inf, np.nan_to_num(values))
-        return int(np.argmax(largest))
+        values = np.frombuffer(output[: first.size_bytes], first.dtype)
+        return -1 if np.isnan(values).any() else int(np.argmax(values))
+
+
+def _no_interrupt(kind: int) -> None:
+    raise DataError(f"functional interrupt {kind} is no fault of memory")

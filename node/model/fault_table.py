@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from firmware_bridge.errors import DataError
 from node.kernels.inference.incremental import tables
 from node.kernels.inference.tiles import LANES
+from node.model.accumulators import ACCUMULATOR_BITS, accumulator_bytes, locate
 from node.model.frames import Frames
 from node.model.image import TensorSpec
 from node.model.steps import Opcode, Step
@@ -31,18 +32,19 @@ def fault_table(frames: Frames, region: str, bits: Words, steps: Words) -> Words
     frames : Frames
         The model.
     region : str
-        ``weights`` or ``activations``.
+        ``weights``, ``activations`` or ``accumulators`` (see :mod:`node.model.accumulators`).
     bits, steps : ndarray of int64, [faults]
-        Which bit of the region flips, and just before which step.
+        Which bit of the region flips, and just before which step (of an accumulator: when its step has summed).
 
     Raises
     ------
     DataError
         A bit or a step lies outside, or the region is another one.
     """
-    size = {"weights": len(frames.image.weights), "activations": frames.image.activation_bytes}.get(region)
+    sizes = {"weights": len(frames.image.weights), "activations": frames.image.activation_bytes}
+    size = (sizes | {"accumulators": accumulator_bytes(frames.image)}).get(region)
     if size is None:
-        raise DataError(f"region {region!r}: weights and activations are struck here")
+        raise DataError(f"region {region!r}: weights, activations and accumulators are struck here")
     if len(bits) and (bits.min() < 0 or bits.max() >= 8 * size):
         raise DataError(f"a bit lies outside region {region!r} of {8 * size} bits")
     if len(steps) and (steps.min() < 0 or steps.max() > len(frames.steps)):
@@ -52,6 +54,11 @@ def fault_table(frames: Frames, region: str, bits: Words, steps: Words) -> Words
         for spec in frames.image.tensors:
             struck = (bits // 8 >= spec.offset) & (bits // 8 < spec.end) & (steps <= spec.step)
             table[struck] = _in_parameter(frames.steps[spec.step], spec, bits[struck] - 8 * spec.offset)
+        return table
+    if region == "accumulators":
+        table[:, tables.KIND] = tables.ACCUMULATOR
+        table[:, tables.STEP], table[:, tables.ELEMENT] = locate(frames.image, bits // ACCUMULATOR_BITS)
+        table[:, tables.BIT] = bits % ACCUMULATOR_BITS
         return table
     byte = frames.image.activation_offset + bits // 8
     for number, value in enumerate(frames.values):

@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 
 from firmware_bridge.errors import DataError
 from node.kernels.inference.incremental import tables
-from node.model.effects import Effects, Faults, Sample, WholeRuns, engine_of
+from node.model.effects import Effects, Faults, Group, Sample, WholeRuns, engine_of
 from node.model.fault_table import fault_table
 from node.model.frames import Frames, NotIncremental, Value
+from node.model.group_table import group_table
 from node.model.image import Image, TensorSpec
 from node.model.working_memory import WorkingMemory
 
@@ -117,6 +118,29 @@ class IncrementalEngine:
                     index.append(np.stack([part[kept[:, 0]], kept[:, 1] + first], axis=1))
                     outputs.append(kept_bytes)
         return Effects(codes=codes, index=np.concatenate(index), outputs=np.concatenate(outputs))
+
+    def outputs(self, groups: Sequence[Group]) -> list[bytes]:
+        """Give what each group of faults makes of the output of its input, all tensors one after the other."""
+        found = [b""] * len(groups)
+        for first in range(0, self.n_inputs, self.chunk):
+            golden = self._golden[first : first + self.chunk]
+            numbers = [i for i, group in enumerate(groups) if first <= group.sample < first + len(golden)]
+            if not numbers:
+                continue
+            self._memory.load(golden)
+            table = group_table(self.frames, self.image, [groups[i] for i in numbers], first)
+            for i, output in zip(numbers, self._memory.run_together(*table), strict=True):
+                found[i] = output
+        return found
+
+    def byte_before(self, sample: int, step: int, byte: int) -> int | None:
+        """Give an undisturbed byte of the activations just before a step; None where no step's result lies there."""
+        place = self.image.activation_offset + byte
+        held = [v for v in self.frames.values if v.first < step <= v.end and v.arena.place <= place < v.arena.end]
+        if not held:
+            return None
+        value = max(held, key=lambda v: v.first)
+        return int(self._golden[sample, value.place + place - value.arena.place])
 
     def golden_output(self, number: int) -> bytes:
         """Give the undisturbed output of an input, all tensors of the model one after the other."""

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from node.arena import ALIGNMENT_BYTES
 from node.kernels.inference.incremental import tables
 from node.kernels.inference.incremental.golden import golden_sums
+from node.kernels.inference.incremental.groups import run_groups
 from node.kernels.inference.incremental.run import run_faults
 from node.kernels.inference.tiles import LANES, TILE_ROWS
 from node.model.frames import CONVOLUTIONS, Frames
@@ -129,16 +130,23 @@ class WorkingMemory:
         index, kept = np.zeros((room, 2), np.int64), np.zeros((room, self.output_bytes), np.uint8)
         effects = np.zeros((len(table), frames), np.uint8)
         specs = self.frames.image.outputs
-        places = np.array(
-            [
-                (number, self._work + start, size)
-                for number, (start, size) in zip(self.frames.outputs, self.output_places, strict=True)
-            ],
-            np.int64,
-        )
+        places = self._places()
         first = np.array([np.prod(specs[0].shape), TYPES[specs[0].dtype]], np.int64)
         table = table.copy()
         table[table[:, tables.KIND] == tables.ACTIVATION, tables.ELEMENT] += self._work
         outputs = (places, first, index, kept, np.zeros(frames, np.int64))
         number = run_faults(self.memory, self.plan, self.state, self.work, table, outputs, effects)
         return effects, index[:number], kept[:number]
+
+    def _places(self) -> NDArray[np.int64]:
+        """Give tensor, first byte in frame 0 and bytes of each output."""
+        found = zip(self.frames.outputs, self.output_places, strict=True)
+        return np.array([(number, self._work + start, size) for number, (start, size) in found], np.int64)
+
+    def run_together(self, groups: NDArray[np.int64], events: NDArray[np.int64]) -> list[bytes]:
+        """Give the outputs under groups of faults (see :mod:`node.model.group_table`)."""
+        events = events.copy()
+        events[events[:, tables.ACT] != tables.PARAMETER_FLIPPED, tables.PLACE] += self._work
+        outputs = np.zeros((len(groups), self.output_bytes), np.uint8)
+        run_groups(self.memory, self.plan, self.state, self.work[0], (groups, events), (self._places(), outputs))
+        return [output.tobytes() for output in outputs]

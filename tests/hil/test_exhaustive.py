@@ -80,10 +80,10 @@ LABELS = pytest.param(
 
 
 @pytest.mark.parametrize("name", ["top1", LABELS, "tolerance"])
-@pytest.mark.parametrize(("region", "step"), [("weights", 0), ("activations", 1), ("steps", 0)])
+@pytest.mark.parametrize(("region", "step"), [("weights", 0), ("activations", 1), ("accumulators", 0), ("steps", 0)])
 def test_outcomes_are_those_of_whole_runs(workload: Workload, name: str, region: str, step: int) -> None:
     workload = judged(workload, name)
-    block = Block(step=step, first=64, last=1200)
+    block = Block(step=step, first=64, last=950)
     codes = Classifier(workload, region, tuple(range(6))).classify(block)
     np.testing.assert_array_equal(codes, by_whole_runs(workload, block, region))
     assert len(np.unique(codes)) > 1

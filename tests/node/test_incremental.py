@@ -10,9 +10,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from firmware_bridge.errors import DataError
+from firmware_bridge.messages import Fault, FaultKind
 from hil.compiler import compile_model
 from hil.workloads import digits
-from node.model.effects import Effect, Effects, Faults, WholeRuns
+from node.model.accumulators import accumulator_bytes
+from node.model.effects import Effect, Effects, Faults, Group, WholeRuns
 from node.model.frames import NotIncremental
 from node.model.image import Image
 from node.model.incremental import IncrementalEngine, engine_for
@@ -20,13 +22,16 @@ from node.model.steps import Opcode
 from tests.proof import count
 from tests.random_networks import Network
 
+FLIP, STUCK = (FaultKind.FLIP,), (FaultKind.STUCK_AT_0, FaultKind.STUCK_AT_1)
+
 # One process compiles the kernels of the exact engine.
 pytestmark = pytest.mark.xdist_group("exact engine")
 
 
 def faults_on(image: Image, region: str, number: int, rng: np.random.Generator) -> Faults:
     """Bits anywhere in a region, at any moment; of weights mostly at the start, of floats often in the exponent."""
-    size = 8 * {"weights": len(image.weights), "activations": image.activation_bytes}[region]
+    sizes = {"weights": len(image.weights), "activations": image.activation_bytes}
+    size = 8 * (sizes | {"accumulators": accumulator_bytes(image)})[region]
     bits = rng.integers(0, size, number)
     exponents = rng.random(number) < 0.3
     bits[exponents] = bits[exponents] // 32 * 32 + rng.integers(23, 32, exponents.sum())
@@ -58,8 +63,8 @@ def check_equal(image: Image, samples: list, faults: Faults, chunk: int | None) 
 
 @pytest.mark.proof
 @given(
-    seed=st.integers(0, 2**31), quantised=st.booleans(), region=st.sampled_from(["weights", "activations"]),
-    largest=st.sampled_from([1.0, 1e30]), chunk=st.sampled_from([None, 1, 2]),
+    seed=st.integers(0, 2**31), quantised=st.booleans(), chunk=st.sampled_from([None, 1, 2]),
+    region=st.sampled_from(["weights", "activations", "accumulators"]), largest=st.sampled_from([1.0, 1e30]),
 )  # fmt: skip
 @settings(max_examples=count(25, 2000), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_random_networks_faults_and_inputs(
@@ -72,6 +77,42 @@ def test_random_networks_faults_and_inputs(
         check_equal(image, samples, faults_on(image, region, 80, network.rng), chunk)
     except NotIncremental as refused:
         assert "NaN" in str(refused)
+
+
+def group_on(image: Image, rng: np.random.Generator) -> Group:
+    """A run of neighbours, a burst, the same bit at a stride, or bits anywhere; flipped or stuck, at one moment."""
+    shape, step = rng.integers(4), int(rng.integers(0, len(image.steps) + 1))
+    cells: set[tuple[str, int]] = set()
+    for region in (("weights",), ("activations",), ("weights", "activations"))[rng.integers(3)]:
+        size = 8 * {"weights": len(image.weights), "activations": image.activation_bytes}[region]
+        start = int(rng.integers(size))
+        spread = [np.arange(5), rng.integers(0, 512, 60), 16 * np.arange(9), rng.integers(0, size, 6)][shape]
+        cells |= {(region, (start + int(bit)) % size) for bit in spread}
+    kinds = STUCK if rng.random() < 0.4 else FLIP
+    kind = kinds[int(rng.integers(len(kinds)))]
+    faults = tuple(
+        Fault(strike=0, region=region, bit=bit, kind=kind, inference=0, step=step if rng.random() < 0.5 else 0)
+        for region, bit in sorted(cells)
+    )
+    return Group(sample=int(rng.integers(3)), faults=faults)
+
+
+@pytest.mark.proof
+@given(seed=st.integers(0, 2**31), quantised=st.booleans(), largest=st.sampled_from([1.0, 1e30]))
+@settings(max_examples=count(20, 2000), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_faults_that_strike_together(seed: int, quantised: bool, largest: float, tmp_path: Path) -> None:
+    network = Network(seed, quantised=quantised)
+    image, samples = network.image(tmp_path), network.inputs(3, largest)
+    groups = [group_on(image, network.rng) for _ in range(30)]
+    try:
+        engine = IncrementalEngine(image, samples, chunk=2)
+    except NotIncremental as refused:
+        assert "NaN" in str(refused)
+        return
+    want = WholeRuns(image, samples).outputs(groups)
+    assert engine.outputs(groups) == want
+    # Nothing is left behind, in activations or in parameters.
+    assert engine.outputs([Group(sample=i, faults=()) for i in range(3)]) == [engine.golden_output(i) for i in range(3)]
 
 
 def test_random_networks_have_every_operator(tmp_path: Path) -> None:
@@ -88,7 +129,7 @@ def digits_case(request: pytest.FixtureRequest) -> tuple[Image, list]:
     return compile_model(workload.model_path), [{"image": picture.reshape(1, 1, 8, 8)} for picture in pictures]
 
 
-@pytest.mark.parametrize("region", ["weights", "activations"])
+@pytest.mark.parametrize("region", ["weights", "activations", "accumulators"])
 def test_digits(digits_case: tuple[Image, list], region: str) -> None:
     image, samples = digits_case
     got = check_equal(image, samples, faults_on(image, region, 200, np.random.default_rng(4)), 2)
@@ -131,7 +172,7 @@ def test_what_is_asked_wrongly_is_refused(digits_case: tuple[Image, list]) -> No
     image, samples = digits_case
     engine = IncrementalEngine(image, samples)
     one = np.zeros(1, np.int64)
-    with pytest.raises(DataError, match="weights and activations"):
+    with pytest.raises(DataError, match="weights, activations and acc"):
         engine.effects(Faults.at_start("steps", one))
     with pytest.raises(DataError, match="outside region 'weights'"):
         engine.effects(Faults.at_start("weights", one + 8 * len(image.weights)))

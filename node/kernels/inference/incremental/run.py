@@ -8,11 +8,13 @@ import numpy as np
 
 from node.jit import kernel
 from node.kernels.inference.columns import OUT, OUT_C, OUT_H, OUT_W
+from node.kernels.inference.incremental.accumulators import strike_accumulators
 from node.kernels.inference.incremental.dirty import enter, lists_of, mark_all, restore, settle
 from node.kernels.inference.incremental.golden import golden_sums
 from node.kernels.inference.incremental.spread import compute, spread
 from node.kernels.inference.incremental.struck import outputs_of, padded, strike_f32, strike_int8
 from node.kernels.inference.incremental.tables import (
+    ACCUMULATOR,
     ACTIVATION,
     BASE,
     BIAS_F32,
@@ -113,7 +115,9 @@ def begin(memory: Any, plan: Any, state: Any, line: Any, fault: Any, variant: in
         spread(memory, plan, state, line, step)
         return
     out = plan[1][step, OUT_TENSOR]
-    if fault[KIND] == PARAMETER:
+    if fault[KIND] == ACCUMULATOR:
+        strike_accumulators(memory, plan, state, fault)
+    elif fault[KIND] == PARAMETER:
         place, mask = fault[ELEMENT] + fault[BIT] // 8, np.uint8(1 << fault[BIT] % 8)
         u8[place] ^= mask
         mark_all(plan, state, out)
@@ -187,15 +191,17 @@ def classify(memory: Any, plan: Any, state: Any, outputs: Any, effects: Any, pos
 
 @kernel
 def winner(memory: Any, place: int, kind: Any) -> int:
-    """Give the first index of the largest value; a NaN never wins.
+    """Give the first index of the largest value; -1, no winner, where there is a NaN.
 
     ``kind`` is (number of values; 0: float32, 1: int8, 2: uint8, 3: int32).
     """
     best = 0
     largest = value_at(memory, place, kind[1], 0)
-    for i in range(1, kind[0]):
+    for i in range(kind[0]):
         value = value_at(memory, place, kind[1], i)
-        if value > largest or (np.isnan(largest) and not np.isnan(value)):
+        if np.isnan(value):
+            return -1
+        if value > largest:
             best, largest = i, value
     return best
 

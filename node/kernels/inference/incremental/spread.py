@@ -31,17 +31,23 @@ from node.kernels.inference.incremental.tables import IN_A_TENSOR, IN_B_TENSOR, 
 @kernel
 def spread(memory: Any, plan: Any, state: Any, line: Any, first: int) -> None:
     """Bring every difference through the steps from ``first`` on, to the end or until none is left."""
-    links, counts = plan[1], state[2]
     for step in range(first, len(plan[0])):
-        a, b = links[step, IN_A_TENSOR], links[step, IN_B_TENSOR]
-        if counts[a] == 0 and (b < 0 or counts[b] == 0):
-            continue
-        if plan[0][step, OPCODE] == CONV_INT8:
-            spread_conv_int8(memory, plan, state, step)
-        else:
-            reach(plan, state, step)
-            compute(memory, plan, state, step, line)
-        settle(memory, plan, state, links[step, OUT_TENSOR])
+        advance(memory, plan, state, line, step)
+
+
+@kernel
+def advance(memory: Any, plan: Any, state: Any, line: Any, step: int) -> None:
+    """Bring what differs in the inputs of a step to its output."""
+    links, counts = plan[1], state[2]
+    a, b = links[step, IN_A_TENSOR], links[step, IN_B_TENSOR]
+    if counts[a] == 0 and (b < 0 or counts[b] == 0):
+        return
+    if plan[0][step, OPCODE] == CONV_INT8:
+        spread_conv_int8(memory, plan, state, step)
+    else:
+        reach(plan, state, step)
+        compute(memory, plan, state, step, line)
+    settle(memory, plan, state, links[step, OUT_TENSOR])
 
 
 @kernel

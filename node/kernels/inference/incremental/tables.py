@@ -22,7 +22,16 @@ STEP, KIND, OUT_CHANNEL, PRODUCT, ELEMENT, BIT = 0, 1, 2, 3, 4, 5
 """Faults: step, kind, output channel, number of the product in its sum, first byte of the element, bit in it."""
 
 NOWHERE, WEIGHT_F32, BIAS_F32, WEIGHT_INT8, BIAS_INT8, MULTIPLIER_INT8, PARAMETER, ACTIVATION = 0, 1, 2, 3, 4, 5, 6, 7
-"""Kinds of faults; PARAMETER is any other parameter of a step, whose outputs are all computed anew."""
+ACCUMULATOR = 8
+"""Kinds of faults; PARAMETER is any other parameter of a step, whose outputs are all computed anew. ACCUMULATOR is the
+finished sum of one output, whose number is the ELEMENT."""
+
+MOMENT, ACT, TENSOR, PLACE, MASK = 0, 1, 2, 3, 4
+"""Events of a group of faults: step, what happens, the struck tensor, its byte, the bits of it."""
+FLIPPED, SET, CLEARED, PARAMETER_FLIPPED = 0, 1, 2, 3
+"""What happens to these bits: of an activation just before the step, of a parameter of the step."""
+FIRST_EVENT, END_EVENT, FRAME = 0, 1, 2
+"""Groups of faults: their events, and the frame that they strike."""
 
 HELD_STEP, HELD_GROUP, HELD_CHANNEL, HELD_PRODUCT = 0, 1, 2, 3
 """What the working memory of a struck channel is for."""

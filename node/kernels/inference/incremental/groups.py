@@ -1,0 +1,130 @@
+"""Several faults at once on one frame: all that they reach together is computed in one pass."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from node.jit import kernel
+from node.kernels.inference.columns import OPCODE
+from node.kernels.inference.dispatch import CONV_INT8
+from node.kernels.inference.incremental.conv_int8 import requantise_changed
+from node.kernels.inference.incremental.dirty import enter, lists_of, restore, settle
+from node.kernels.inference.incremental.golden import sum_pixel
+from node.kernels.inference.incremental.spread import advance, compute
+from node.kernels.inference.incremental.tables import (
+    ACT,
+    BLOCK,
+    BLOCKS,
+    CLEARED,
+    END_EVENT,
+    FIRST_EVENT,
+    FLIPPED,
+    FRAME,
+    FRAME_BYTES,
+    ITEM,
+    MASK,
+    MOMENT,
+    OUT_TENSOR,
+    PARAMETER_FLIPPED,
+    PLACE,
+    SLOTS,
+    START,
+    SUM_COLUMNS,
+    TENSOR,
+)
+
+
+@kernel
+def run_groups(memory: Any, plan: Any, state: Any, line: Any, faults: Any, outputs: Any) -> None:
+    """Carry out groups of faults one by one, each on one frame.
+
+    Parameters
+    ----------
+    memory, plan, state, line
+        As for :func:`node.kernels.inference.incremental.run.run_faults`; ``line`` has room for a row.
+    faults : tuple of ndarray of int64
+        Groups [groups, 3] and their events [events, 5] (see :mod:`node.kernels.inference.incremental.tables`), those of
+        a group by step, parameters after activations.
+    outputs : tuple of ndarray
+        int64 [outputs, 3] (tensor, first byte, bytes); uint8 [groups, bytes], where the outputs are written.
+    """
+    groups, events = faults
+    for number in range(len(groups)):
+        frame = groups[number, FRAME]
+        struck = events[groups[number, FIRST_EVENT] : groups[number, END_EVENT]]
+        carry_out(memory, plan, state, line, struck, frame)
+        deliver(memory[0], outputs[0], outputs[1][number], frame * plan[3][FRAME_BYTES])
+        restore(memory, plan, state)
+        for i in range(len(struck)):
+            if struck[i, ACT] == PARAMETER_FLIPPED:
+                memory[0][struck[i, PLACE]] ^= struck[i, MASK]
+
+
+@kernel
+def carry_out(memory: Any, plan: Any, state: Any, line: Any, events: Any, frame: int) -> None:
+    """Let the events of a group happen, each at its step, and bring what differs to the end."""
+    steps, i = len(plan[0]), 0
+    first = events[0, MOMENT] if len(events) > 0 else steps
+    for step in range(first, steps + 1):
+        while i < len(events) and events[i, MOMENT] == step and events[i, ACT] != PARAMETER_FLIPPED:
+            strike_value(memory, plan, state, events[i], frame)
+            i += 1
+        if step == steps:
+            break
+        struck = i
+        while i < len(events) and events[i, MOMENT] == step:
+            memory[0][events[i, PLACE]] ^= events[i, MASK]
+            i += 1
+        if i > struck:
+            compute_all(memory, plan, state, line, step, frame)
+        else:
+            advance(memory, plan, state, line, step)
+
+
+@kernel
+def strike_value(memory: Any, plan: Any, state: Any, event: Any, frame: int) -> None:
+    """Change bits of one byte of an activation, and enter its block where they were others."""
+    u8, tensor = memory[0], event[TENSOR]
+    place = event[PLACE] + frame * plan[3][FRAME_BYTES]
+    before, mask = u8[place], event[MASK]
+    if event[ACT] == FLIPPED:
+        u8[place] = before ^ mask
+    elif event[ACT] == CLEARED:
+        u8[place] = before & ~mask
+    else:
+        u8[place] = before | mask
+    if u8[place] == before:
+        return
+    block = (event[PLACE] - plan[2][tensor, START]) // (plan[2][tensor, BLOCK] * plan[2][tensor, ITEM])
+    marks, lists = lists_of(plan, state, tensor)
+    state[2][tensor] = enter(marks, lists, state[2][tensor], frame * plan[2][tensor, BLOCKS] + block)
+
+
+@kernel
+def compute_all(memory: Any, plan: Any, state: Any, line: Any, step: int, frame: int) -> None:
+    """Compute every output of a step in a frame from its inputs and parameters as they are."""
+    out = plan[1][step, OUT_TENSOR]
+    marks, lists = lists_of(plan, state, out)
+    blocks, count = plan[2][out, BLOCKS], 0
+    for block in range(blocks):
+        count = enter(marks, lists, count, frame * blocks + block)
+    state[2][out] = count
+    if plan[0][step, OPCODE] == CONV_INT8:
+        sums = plan[3][SLOTS]
+        for pixel in range(blocks):
+            sum_pixel(memory, plan, step, (frame, pixel), sums)
+            sums += 4 * plan[1][step, SUM_COLUMNS]
+        requantise_changed(memory, plan, state, step)
+    else:
+        compute(memory, plan, state, step, line)
+    settle(memory, plan, state, out)
+
+
+@kernel
+def deliver(u8: Any, places: Any, output: Any, shift: int) -> None:
+    """Write the outputs of a frame, ``shift`` bytes after frame 0, one after the other."""
+    start = 0
+    for i in range(len(places)):
+        for byte in range(places[i, 2]):
+            output[start + byte] = u8[places[i, 1] + shift + byte]
+        start += places[i, 2]
