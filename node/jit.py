@@ -33,6 +33,7 @@ __all__ = [
     "cgutils",
     "choose_cache_directory",
     "cpu_features",
+    "entry_of",
     "f32_from_bits",
     "f64_from_bits",
     "fma_f32",
@@ -146,6 +147,18 @@ def _compiled(function: F, *, counted: bool) -> F:
 def _without_value(kind: Any) -> Any:
     """Give the type of an argument, without the value where that is known while compiling."""
     return types.unliteral(kind)  # type: ignore[no-untyped-call]
+
+
+def entry_of(compiled: Any, *arguments: Any) -> int:
+    """Give the address of a kernel for the types of some arguments, compiling it if it has to be.
+
+    A kernel that calls another by its address does not hold a copy of it, as it does of those that it names. For
+    this process alone; the kernel stays loaded.
+    """
+    signature = tuple(numba.typeof(argument) for argument in arguments)  # type: ignore[no-untyped-call]
+    compiled.compile(signature)
+    found = compiled.overloads[signature]
+    return int(found.library.get_pointer_to_function(found.fndesc.llvm_func_name))
 
 
 def cpu_features() -> frozenset[str]:

@@ -6,19 +6,29 @@ import numpy as np
 from numpy.typing import NDArray
 
 from node.arena import ALIGNMENT_BYTES
+from node.jit import entry_of
+from node.kernels.inference.dispatch import run_steps
 from node.kernels.inference.incremental import tables
 from node.kernels.inference.incremental.golden import golden_sums
 from node.kernels.inference.incremental.groups import run_groups
 from node.kernels.inference.incremental.run import run_faults
+from node.kernels.inference.limits import LARGEST_RING, SLACK
 from node.kernels.inference.tiles import LANES, TILE_ROWS
 from node.model.frames import CONVOLUTIONS, Frames
-from node.model.steps import COLUMNS, Opcode
+from node.model.steps import COLUMNS, Opcode, Step
 
 KEPT_BYTES = 16 << 20
 """Outputs that are kept at once."""
 TYPES = {"float32": 0, "int8": 1, "uint8": 2, "int32": 3}
 SUMMED = (Opcode.MAX_POOL_INT8, Opcode.AVERAGE_POOL_INT8)
 """Steps whose scratch is one word a channel."""
+
+
+def scratch_words(step: Step) -> int:
+    """Give enough words for the scratch of a convolution (see ``node.kernels.inference.ring.ring_values``)."""
+    gathered = TILE_ROWS * step.kernel_h * step.kernel_w * step.in_c
+    ring = max(gathered, LARGEST_RING, step.in_h * step.in_w * step.in_c // 8)
+    return ring + (step.out_c + LANES * step.groups) + SLACK
 
 
 class WorkingMemory:
@@ -40,7 +50,7 @@ class WorkingMemory:
         self._work = weights
         self._gold = self._work + capacity * frames.frame_bytes
         self._sums = self._gold + capacity * frames.frame_bytes
-        self.sizes = np.zeros(13, np.int64)
+        self.sizes = np.zeros(15, np.int64)
         total = self._place_work(self._sums + capacity * frames.sum_bytes)
         raw = np.zeros(total + ALIGNMENT_BYTES, np.uint8)
         start = -raw.ctypes.data % ALIGNMENT_BYTES
@@ -55,8 +65,13 @@ class WorkingMemory:
             np.zeros(entries, np.int32),
             np.zeros(len(tensors), np.int64),
             np.zeros(entries, np.int32),
+            np.zeros((len(tensors), capacity), np.bool_),
+            np.zeros(len(tensors), np.int64),
+            np.zeros(capacity, np.int64),
         )
-        self.work = (np.zeros(frames.rows.shape[1], np.int64), np.full(4, -1, np.int64))
+        row = np.zeros(frames.rows.shape[1], np.int64)
+        self.work = (row, np.full(4, -1, np.int64), np.zeros((1, len(row)), np.int64))
+        self.sizes[tables.INTERPRETER] = entry_of(run_steps, self.memory, self.work[2], row, 0, 1)
         self.output_places = self._output_places()
         self.output_bytes = sum(size for _, size in self.output_places)
         self.room = max(capacity, KEPT_BYTES // max(1, self.output_bytes))
@@ -64,7 +79,7 @@ class WorkingMemory:
     def _place_work(self, start: int) -> int:
         """Place the working memory from byte ``start``; give its end."""
         frames, capacity = self.frames, self.capacity
-        depth = lines = outputs = slots = channels = pairs = LANES
+        depth = lines = outputs = slots = channels = pairs = scratch = LANES
         for number, step in enumerate(frames.steps):
             channels = max(channels, step.in_c if step.opcode in SUMMED else 0)
             if step.opcode not in CONVOLUTIONS:
@@ -77,8 +92,9 @@ class WorkingMemory:
                 columns = int(frames.links[number, tables.SUM_COLUMNS])
                 slots = max(slots, capacity * step.out_h * step.out_w * columns)
             pairs = max(pairs, step_depth)
+            scratch = max(scratch, scratch_words(step))
         wanted = {
-            tables.GATHERED: 4 * max(TILE_ROWS * depth, channels), tables.TILE: 4 * TILE_ROWS * LANES,
+            tables.GATHERED: 4 * max(TILE_ROWS * depth, channels, scratch), tables.TILE: 4 * TILE_ROWS * LANES,
             tables.SLOTS: 4 * slots, tables.PAIRS: 8 * pairs, tables.LINES: 4 * lines,
             tables.START_SUMS: 4 * outputs, tables.CHANNEL: 4 * TILE_ROWS * depth,
             tables.VARIANTS: 4 * TILE_ROWS * outputs, tables.GOLDEN_LINE: 4 * outputs,
@@ -136,6 +152,7 @@ class WorkingMemory:
         table[table[:, tables.KIND] == tables.ACTIVATION, tables.ELEMENT] += self._work
         outputs = (places, first, index, kept, np.zeros(frames, np.int64))
         number = run_faults(self.memory, self.plan, self.state, self.work, table, outputs, effects)
+        self._require_steps()
         return effects, index[:number], kept[:number]
 
     def _places(self) -> NDArray[np.int64]:
@@ -148,5 +165,10 @@ class WorkingMemory:
         events = events.copy()
         events[events[:, tables.ACT] != tables.PARAMETER_FLIPPED, tables.PLACE] += self._work
         outputs = np.zeros((len(groups), self.output_bytes), np.uint8)
-        run_groups(self.memory, self.plan, self.state, self.work[0], (groups, events), (self._places(), outputs))
+        run_groups(self.memory, self.plan, self.state, self.work, (groups, events), (self._places(), outputs))
+        self._require_steps()
         return [output.tobytes() for output in outputs]
+
+    def _require_steps(self) -> None:
+        if self.sizes[tables.FAILED]:
+            raise AssertionError("a step that has run before is refused in working memory: please report it")

@@ -9,7 +9,18 @@ from __future__ import annotations
 from typing import Any
 
 from node.jit import kernel
-from node.kernels.inference.incremental.tables import BASE, BLOCK, BLOCKS, FRAME_BYTES, FRAMES, GOLDEN, ITEM, START
+from node.kernels.inference.incremental.tables import (
+    BASE,
+    BLOCK,
+    BLOCKS,
+    FRAME_BYTES,
+    FRAMES,
+    GOLDEN,
+    ITEM,
+    START,
+    WHOLE,
+    WHOLES,
+)
 from node.kernels.inference.tiles import copy_bytes
 
 
@@ -30,16 +41,6 @@ def lists_of(plan: Any, state: Any, tensor: int) -> Any:
     base = tensors[tensor, BASE]
     end = base + plan[3][FRAMES] * tensors[tensor, BLOCKS]
     return state[0][base:end], state[1][base:end]
-
-
-@kernel
-def mark_all(plan: Any, state: Any, tensor: int) -> None:
-    """Enter every block of a tensor in every frame."""
-    marks, lists = lists_of(plan, state, tensor)
-    count = 0
-    for entry in range(len(marks)):
-        count = enter(marks, lists, count, entry)
-    state[2][tensor] = count
 
 
 @kernel
@@ -84,6 +85,8 @@ def restore(memory: Any, plan: Any, state: Any) -> None:
     tensors, sizes = plan[2], plan[3]
     u8, counts = memory[0], state[2]
     for tensor in range(len(tensors)):
+        if state[WHOLES][tensor] > 0:
+            restore_whole(u8, plan, state, tensor)
         if counts[tensor] == 0:
             continue
         marks, lists = lists_of(plan, state, tensor)
@@ -96,3 +99,16 @@ def restore(memory: Any, plan: Any, state: Any) -> None:
             copy_bytes(u8, place + golden, place, size)
             marks[entry] = False
         counts[tensor] = 0
+
+
+@kernel
+def restore_whole(u8: Any, plan: Any, state: Any, tensor: int) -> None:
+    """Put a tensor back to golden in every frame of which it is taken as a whole."""
+    tensors, sizes, whole = plan[2], plan[3], state[WHOLE]
+    size = tensors[tensor, BLOCK] * tensors[tensor, BLOCKS] * tensors[tensor, ITEM]
+    for frame in range(sizes[FRAMES]):
+        if whole[tensor, frame]:
+            place = tensors[tensor, START] + frame * sizes[FRAME_BYTES]
+            copy_bytes(u8, place + sizes[GOLDEN], place, size)
+            whole[tensor, frame] = False
+    state[WHOLES][tensor] = 0

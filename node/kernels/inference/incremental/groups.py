@@ -5,12 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from node.jit import kernel
-from node.kernels.inference.columns import OPCODE
-from node.kernels.inference.dispatch import CONV_INT8
-from node.kernels.inference.incremental.conv_int8 import requantise_changed
-from node.kernels.inference.incremental.dirty import enter, lists_of, restore, settle
-from node.kernels.inference.incremental.golden import sum_pixel
-from node.kernels.inference.incremental.spread import advance, compute
+from node.kernels.inference.incremental.dirty import enter, lists_of, restore
+from node.kernels.inference.incremental.spread import advance
 from node.kernels.inference.incremental.tables import (
     ACT,
     BLOCK,
@@ -24,24 +20,22 @@ from node.kernels.inference.incremental.tables import (
     ITEM,
     MASK,
     MOMENT,
-    OUT_TENSOR,
     PARAMETER_FLIPPED,
     PLACE,
-    SLOTS,
     START,
-    SUM_COLUMNS,
     TENSOR,
 )
+from node.kernels.inference.incremental.whole import run_whole
 
 
 @kernel
-def run_groups(memory: Any, plan: Any, state: Any, line: Any, faults: Any, outputs: Any) -> None:
+def run_groups(memory: Any, plan: Any, state: Any, work: Any, faults: Any, outputs: Any) -> None:
     """Carry out groups of faults one by one, each on one frame.
 
     Parameters
     ----------
-    memory, plan, state, line
-        As for :func:`node.kernels.inference.incremental.run.run_faults`; ``line`` has room for a row.
+    memory, plan, state, work
+        As for :func:`node.kernels.inference.incremental.run.run_faults`.
     faults : tuple of ndarray of int64
         Groups [groups, 3] and their events [events, 5] (see :mod:`node.kernels.inference.incremental.tables`), those of
         a group by step, parameters after activations.
@@ -52,7 +46,7 @@ def run_groups(memory: Any, plan: Any, state: Any, line: Any, faults: Any, outpu
     for number in range(len(groups)):
         frame = groups[number, FRAME]
         struck = events[groups[number, FIRST_EVENT] : groups[number, END_EVENT]]
-        carry_out(memory, plan, state, line, struck, frame)
+        carry_out(memory, plan, state, work, struck, frame)
         deliver(memory[0], outputs[0], outputs[1][number], frame * plan[3][FRAME_BYTES])
         restore(memory, plan, state)
         for i in range(len(struck)):
@@ -61,7 +55,7 @@ def run_groups(memory: Any, plan: Any, state: Any, line: Any, faults: Any, outpu
 
 
 @kernel
-def carry_out(memory: Any, plan: Any, state: Any, line: Any, events: Any, frame: int) -> None:
+def carry_out(memory: Any, plan: Any, state: Any, work: Any, events: Any, frame: int) -> None:
     """Let the events of a group happen, each at its step, and bring what differs to the end."""
     steps, i = len(plan[0]), 0
     first = events[0, MOMENT] if len(events) > 0 else steps
@@ -76,9 +70,9 @@ def carry_out(memory: Any, plan: Any, state: Any, line: Any, events: Any, frame:
             memory[0][events[i, PLACE]] ^= events[i, MASK]
             i += 1
         if i > struck:
-            compute_all(memory, plan, state, line, step, frame)
+            run_whole(memory, plan, state, step, frame, work)
         else:
-            advance(memory, plan, state, line, step)
+            advance(memory, plan, state, work, step)
 
 
 @kernel
@@ -98,26 +92,6 @@ def strike_value(memory: Any, plan: Any, state: Any, event: Any, frame: int) -> 
     block = (event[PLACE] - plan[2][tensor, START]) // (plan[2][tensor, BLOCK] * plan[2][tensor, ITEM])
     marks, lists = lists_of(plan, state, tensor)
     state[2][tensor] = enter(marks, lists, state[2][tensor], frame * plan[2][tensor, BLOCKS] + block)
-
-
-@kernel
-def compute_all(memory: Any, plan: Any, state: Any, line: Any, step: int, frame: int) -> None:
-    """Compute every output of a step in a frame from its inputs and parameters as they are."""
-    out = plan[1][step, OUT_TENSOR]
-    marks, lists = lists_of(plan, state, out)
-    blocks, count = plan[2][out, BLOCKS], 0
-    for block in range(blocks):
-        count = enter(marks, lists, count, frame * blocks + block)
-    state[2][out] = count
-    if plan[0][step, OPCODE] == CONV_INT8:
-        sums = plan[3][SLOTS]
-        for pixel in range(blocks):
-            sum_pixel(memory, plan, step, (frame, pixel), sums)
-            sums += 4 * plan[1][step, SUM_COLUMNS]
-        requantise_changed(memory, plan, state, step)
-    else:
-        compute(memory, plan, state, step, line)
-    settle(memory, plan, state, out)
 
 
 @kernel

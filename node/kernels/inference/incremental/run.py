@@ -9,9 +9,9 @@ import numpy as np
 from node.jit import kernel
 from node.kernels.inference.columns import OUT, OUT_C, OUT_H, OUT_W
 from node.kernels.inference.incremental.accumulators import strike_accumulators
-from node.kernels.inference.incremental.dirty import enter, lists_of, mark_all, restore, settle
+from node.kernels.inference.incremental.dirty import enter, lists_of, restore
 from node.kernels.inference.incremental.golden import golden_sums
-from node.kernels.inference.incremental.spread import compute, spread
+from node.kernels.inference.incremental.spread import spread
 from node.kernels.inference.incremental.struck import outputs_of, padded, strike_f32, strike_int8
 from node.kernels.inference.incremental.tables import (
     ACCUMULATOR,
@@ -21,6 +21,7 @@ from node.kernels.inference.incremental.tables import (
     BIT,
     BLOCK,
     BLOCKS,
+    COUNTS,
     ELEMENT,
     FRAME_BYTES,
     FRAMES,
@@ -40,8 +41,11 @@ from node.kernels.inference.incremental.tables import (
     VARIANTS,
     WEIGHT_F32,
     WEIGHT_INT8,
+    WHOLE,
+    WHOLES,
     WRONG,
 )
+from node.kernels.inference.incremental.whole import few_blocks, run_whole, take_whole
 from node.kernels.inference.tiles import TILE_ROWS
 
 
@@ -56,9 +60,9 @@ def run_faults(memory: Any, plan: Any, state: Any, work: Any, faults: Any, outpu
     plan : tuple of ndarray of int64
         Rows, links, tensors and sizes (see :mod:`node.kernels.inference.incremental.tables`).
     state : tuple of ndarray
-        Marks, lists, counts and slots; empty before and after.
+        See LISTED and those beside it; empty before and after.
     work : tuple of ndarray of int64
-        A row, and what the working memory of a struck channel holds.
+        A row, what the working memory of a struck channel holds, and a table of one row.
     faults : ndarray of int64, [faults, columns]
         Sorted so that faults of one element are neighbours.
     outputs : tuple of ndarray
@@ -87,7 +91,7 @@ def run_faults(memory: Any, plan: Any, state: Any, work: Any, faults: Any, outpu
             fault = faults[first + r]
             if kind == NOWHERE:
                 continue
-            begin(memory, plan, state, work[0], fault, r)
+            begin(memory, plan, state, work, fault, r)
             kept = classify(memory, plan, state, outputs, effects[first + r], (first + r, kept))
             restore(memory, plan, state)
         first += size
@@ -101,7 +105,7 @@ def neighbours(fault: Any, other: Any) -> Any:
 
 
 @kernel
-def begin(memory: Any, plan: Any, state: Any, line: Any, fault: Any, variant: int) -> None:
+def begin(memory: Any, plan: Any, state: Any, work: Any, fault: Any, variant: int) -> None:
     """Carry out a fault and spread what it changes."""
     u8, sizes, step = memory[0], plan[3], fault[STEP]
     if fault[KIND] == ACTIVATION:
@@ -112,21 +116,19 @@ def begin(memory: Any, plan: Any, state: Any, line: Any, fault: Any, variant: in
             u8[place + frame * sizes[FRAME_BYTES]] ^= mask
             enter(marks, lists, frame, frame * plan[2][tensor, BLOCKS] + block)
         state[2][tensor] = sizes[FRAMES]
-        spread(memory, plan, state, line, step)
+        spread(memory, plan, state, work, step)
         return
-    out = plan[1][step, OUT_TENSOR]
     if fault[KIND] == ACCUMULATOR:
         strike_accumulators(memory, plan, state, fault)
     elif fault[KIND] == PARAMETER:
         place, mask = fault[ELEMENT] + fault[BIT] // 8, np.uint8(1 << fault[BIT] % 8)
         u8[place] ^= mask
-        mark_all(plan, state, out)
-        compute(memory, plan, state, step, line)
-        settle(memory, plan, state, out)
+        for frame in range(sizes[FRAMES]):
+            run_whole(memory, plan, state, step, frame, work)
         u8[place] ^= mask
     else:
         store_variant(memory, plan, state, step, fault[OUT_CHANNEL], variant)
-    spread(memory, plan, state, line, step + 1)
+    spread(memory, plan, state, work, step + 1)
 
 
 @kernel
@@ -138,10 +140,10 @@ def store_variant(memory: Any, plan: Any, state: Any, step: int, channel: int, v
     item = plan[2][out, ITEM]
     marks, lists = lists_of(plan, state, out)
     changed, golden = sizes[VARIANTS] + variant * padded(count) * item, sizes[GOLDEN_LINE]
-    entered = 0
+    entered, few, size = 0, few_blocks(plan[2], out), row[OUT_C] * item
     for frame in range(sizes[FRAMES]):
         place = row[OUT] + frame * sizes[FRAME_BYTES] + channel * item
-        size = row[OUT_C] * item
+        first = entered
         for pixel in range(pixels):
             entry = frame * pixels + pixel
             if item == 4:
@@ -152,8 +154,14 @@ def store_variant(memory: Any, plan: Any, state: Any, step: int, channel: int, v
                 if u8[changed + entry] == u8[golden + entry]:
                     continue
                 u8[place + pixel * size] = u8[changed + entry]
-            entered = enter(marks, lists, entered, entry)
-    state[2][out] = entered
+            lists[entered] = entry
+            entered += 1
+        if entered - first > few:
+            take_whole(state, out, frame)
+            entered = first
+    for i in range(entered):
+        marks[lists[i]] = True
+    state[COUNTS][out] = entered
 
 
 @kernel
@@ -171,6 +179,10 @@ def classify(memory: Any, plan: Any, state: Any, outputs: Any, effects: Any, pos
         for j in range(state[2][tensor]):
             entry = state[1][tensors[tensor, BASE] + j]
             effects[entry // tensors[tensor, BLOCKS]] = WRONG
+        if state[WHOLES][tensor] > 0:
+            for frame in range(sizes[FRAMES]):
+                if state[WHOLE][tensor, frame]:
+                    effects[frame] = WRONG
     for frame in range(sizes[FRAMES]):
         if effects[frame] == SAME:
             continue
@@ -223,11 +235,12 @@ def warm() -> None:
     u8 = np.zeros(64, np.uint8)
     memory = (u8, u8.view(np.int32), u8.view(np.float32))
     table = np.zeros((1, 8), np.int64)
-    plan = (np.ones((1, 32), np.int64), table, table, np.zeros(13, np.int64))
+    plan = (np.ones((1, 32), np.int64), table, table, np.zeros(15, np.int64))
     golden_sums(memory, plan, 0)
     none = np.zeros(0, np.int32)
-    state = (np.zeros(0, np.bool_), none, np.zeros(0, np.int64), none)
-    work = (np.zeros(32, np.int64), np.zeros(4, np.int64))
+    few = np.zeros(1, np.int64)
+    state = (np.zeros(0, np.bool_), none, few, none, np.zeros((1, 1), np.bool_), few, few)
+    work = (np.zeros(32, np.int64), np.zeros(4, np.int64), np.zeros((1, 32), np.int64))
     outputs = (
         np.zeros((1, 3), np.int64),
         np.zeros(2, np.int64),

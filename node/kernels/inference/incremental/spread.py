@@ -25,29 +25,47 @@ from node.kernels.inference.incremental.conv_int8 import spread_conv_int8
 from node.kernels.inference.incremental.dirty import settle
 from node.kernels.inference.incremental.plain import compute_elements, compute_pixels, compute_transposed
 from node.kernels.inference.incremental.reach import reach_elements, reach_transposed, reach_windows
-from node.kernels.inference.incremental.tables import IN_A_TENSOR, IN_B_TENSOR, OUT_TENSOR, SHIFT_A, SHIFT_B
+from node.kernels.inference.incremental.tables import (
+    COUNTS,
+    IN_A_TENSOR,
+    IN_B_TENSOR,
+    OUT_TENSOR,
+    SHIFT_A,
+    SHIFT_B,
+    WHOLES,
+)
+from node.kernels.inference.incremental.whole import promote, spread_whole
 
 
 @kernel
-def spread(memory: Any, plan: Any, state: Any, line: Any, first: int) -> None:
+def spread(memory: Any, plan: Any, state: Any, work: Any, first: int) -> None:
     """Bring every difference through the steps from ``first`` on, to the end or until none is left."""
     for step in range(first, len(plan[0])):
-        advance(memory, plan, state, line, step)
+        advance(memory, plan, state, work, step)
 
 
 @kernel
-def advance(memory: Any, plan: Any, state: Any, line: Any, step: int) -> None:
+def advance(memory: Any, plan: Any, state: Any, work: Any, step: int) -> None:
     """Bring what differs in the inputs of a step to its output."""
-    links, counts = plan[1], state[2]
+    links, counts, wholes = plan[1], state[COUNTS], state[WHOLES]
     a, b = links[step, IN_A_TENSOR], links[step, IN_B_TENSOR]
-    if counts[a] == 0 and (b < 0 or counts[b] == 0):
-        return
+    if counts[a] > 0 or (b >= 0 and counts[b] > 0):
+        spread_listed(memory, plan, state, work, step)
+    if wholes[a] > 0 or (b >= 0 and wholes[b] > 0):
+        spread_whole(memory, plan, state, step, work)
+
+
+@kernel
+def spread_listed(memory: Any, plan: Any, state: Any, work: Any, step: int) -> None:
+    """Compute the output blocks of a step that a listed block reaches."""
+    out = plan[1][step, OUT_TENSOR]
     if plan[0][step, OPCODE] == CONV_INT8:
         spread_conv_int8(memory, plan, state, step)
     else:
         reach(plan, state, step)
-        compute(memory, plan, state, step, line)
-    settle(memory, plan, state, links[step, OUT_TENSOR])
+        compute(memory, plan, state, step, work[0])
+    settle(memory, plan, state, out)
+    promote(plan, state, out)
 
 
 @kernel

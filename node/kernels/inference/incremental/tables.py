@@ -17,6 +17,8 @@ FRAMES, FRAME_BYTES, GOLDEN, SUM_FRAME_BYTES = 0, 1, 2, 3
 GATHERED, TILE, SLOTS, PAIRS, LINES, START_SUMS, CHANNEL, VARIANTS, GOLDEN_LINE = 4, 5, 6, 7, 8, 9, 10, 11, 12
 """Places of working memory: gathered rows, a tile, changed sums, changed inputs; of a struck channel: inputs by
 product, sums before the struck product, its weights, its outputs under each fault, its golden outputs."""
+INTERPRETER, FAILED = 13, 14
+"""Address of the compiled interpreter of steps; 1 once it has refused a step."""
 
 STEP, KIND, OUT_CHANNEL, PRODUCT, ELEMENT, BIT = 0, 1, 2, 3, 4, 5
 """Faults: step, kind, output channel, number of the product in its sum, first byte of the element, bit in it."""
@@ -35,6 +37,10 @@ FIRST_EVENT, END_EVENT, FRAME = 0, 1, 2
 
 HELD_STEP, HELD_GROUP, HELD_CHANNEL, HELD_PRODUCT = 0, 1, 2, 3
 """What the working memory of a struck channel is for."""
+
+LISTED, LISTS, COUNTS, PLACES, WHOLE, WHOLES, COUNTED = 0, 1, 2, 3, 4, 5, 6
+"""The state: whether a block is listed, lists of blocks, their lengths, where the sums of a listed pixel lie; whether
+a tensor of a frame is taken as a whole, how many of its frames are, and numbers of one pass over a list."""
 
 SAME, WRONG, MOVED = 0, 1, 2
 """Effects on an output: equal bytes, other bytes with the same winner, another winner."""
