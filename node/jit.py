@@ -37,6 +37,7 @@ __all__ = [
     "f32_from_bits",
     "f64_from_bits",
     "fma_f32",
+    "inlined_kernel",
     "intrinsic",
     "ir",
     "kernel",
@@ -127,9 +128,14 @@ def allocating_kernel(function: F) -> F:
     return _compiled(function, counted=True)
 
 
-def _compiled(function: F, *, counted: bool) -> F:
+def inlined_kernel(function: F) -> F:
+    """Compile as :func:`kernel` what becomes a part of its callers: a call with ten arrays copies a hundred words."""
+    return _compiled(function, counted=False, forceinline=True)
+
+
+def _compiled(function: F, *, counted: bool, forceinline: bool = False) -> F:
     # numba's annotations leave out _nrt, the switch of its runtime that counts references.
-    options: dict[str, Any] = {"_nrt": counted}
+    options: dict[str, Any] = {"_nrt": counted, "forceinline": forceinline}
     compiled = numba.njit(
         function, cache=True, nogil=True, boundscheck=False, fastmath=False, error_model="numpy", **options
     )

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from node.jit import kernel
+from node.jit import inlined_kernel, kernel
 from node.kernels.inference.columns import OUT, OUT_C, OUT_H, OUT_W
 from node.kernels.inference.incremental.accumulators import strike_accumulators
 from node.kernels.inference.incremental.dirty import enter, lists_of, restore
@@ -91,7 +91,7 @@ def run_faults(memory: Any, plan: Any, state: Any, work: Any, faults: Any, outpu
             fault = faults[first + r]
             if kind == NOWHERE:
                 continue
-            begin(memory, plan, state, work, fault, r)
+            spread(memory, plan, state, work, begin(memory, plan, state, work, fault, r))
             kept = classify(memory, plan, state, outputs, effects[first + r], (first + r, kept))
             restore(memory, plan, state)
         first += size
@@ -104,9 +104,9 @@ def neighbours(fault: Any, other: Any) -> Any:
     return fault[STEP] == other[STEP] and fault[ELEMENT] == other[ELEMENT] and fault[KIND] == other[KIND]
 
 
-@kernel
-def begin(memory: Any, plan: Any, state: Any, work: Any, fault: Any, variant: int) -> None:
-    """Carry out a fault and spread what it changes."""
+@inlined_kernel
+def begin(memory: Any, plan: Any, state: Any, work: Any, fault: Any, variant: int) -> Any:
+    """Carry out a fault; give the first step that may read what it changed."""
     u8, sizes, step = memory[0], plan[3], fault[STEP]
     if fault[KIND] == ACTIVATION:
         tensor, place, mask = fault[OUT_CHANNEL], fault[ELEMENT], np.uint8(1 << fault[BIT])
@@ -116,8 +116,7 @@ def begin(memory: Any, plan: Any, state: Any, work: Any, fault: Any, variant: in
             u8[place + frame * sizes[FRAME_BYTES]] ^= mask
             enter(marks, lists, frame, frame * plan[2][tensor, BLOCKS] + block)
         state[2][tensor] = sizes[FRAMES]
-        spread(memory, plan, state, work, step)
-        return
+        return step
     if fault[KIND] == ACCUMULATOR:
         strike_accumulators(memory, plan, state, fault)
     elif fault[KIND] == PARAMETER:
@@ -128,10 +127,10 @@ def begin(memory: Any, plan: Any, state: Any, work: Any, fault: Any, variant: in
         u8[place] ^= mask
     else:
         store_variant(memory, plan, state, step, fault[OUT_CHANNEL], variant)
-    spread(memory, plan, state, work, step + 1)
+    return step + 1
 
 
-@kernel
+@inlined_kernel
 def store_variant(memory: Any, plan: Any, state: Any, step: int, channel: int, variant: int) -> None:
     """Store the outputs of a struck channel where they differ from golden, and enter their pixels."""
     u8, i32, _ = memory

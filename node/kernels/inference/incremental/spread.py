@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from node.jit import kernel
+from node.jit import inlined_kernel, kernel
 from node.kernels.inference.columns import COUNT, IN_C, IN_W, OPCODE
 from node.kernels.inference.dispatch import (
     ADD_F32,
@@ -37,14 +37,14 @@ from node.kernels.inference.incremental.tables import (
 from node.kernels.inference.incremental.whole import promote, spread_whole
 
 
-@kernel
+@inlined_kernel
 def spread(memory: Any, plan: Any, state: Any, work: Any, first: int) -> None:
     """Bring every difference through the steps from ``first`` on, to the end or until none is left."""
     for step in range(first, len(plan[0])):
         advance(memory, plan, state, work, step)
 
 
-@kernel
+@inlined_kernel
 def advance(memory: Any, plan: Any, state: Any, work: Any, step: int) -> None:
     """Bring what differs in the inputs of a step to its output."""
     links, counts, wholes = plan[1], state[COUNTS], state[WHOLES]
@@ -55,7 +55,7 @@ def advance(memory: Any, plan: Any, state: Any, work: Any, step: int) -> None:
         spread_whole(memory, plan, state, step, work)
 
 
-@kernel
+@inlined_kernel
 def spread_listed(memory: Any, plan: Any, state: Any, work: Any, step: int) -> None:
     """Compute the output blocks of a step that a listed block reaches."""
     out = plan[1][step, OUT_TENSOR]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from node.jit import intrinsic, kernel, types
+from node.jit import inlined_kernel, intrinsic, kernel, types
 from node.kernels.inference.incremental.dirty import differ, enter, lists_of
 from node.kernels.inference.incremental.plain import place_row
 from node.kernels.inference.incremental.tables import (
@@ -67,7 +67,7 @@ def take_whole(state: Any, tensor: int, frame: int) -> None:
         state[WHOLES][tensor] += 1
 
 
-@kernel
+@inlined_kernel
 def promote(plan: Any, state: Any, tensor: int) -> None:
     """Take the frames as a whole of which many blocks are listed, and drop these from the list."""
     tensors, count = plan[2], state[COUNTS][tensor]
@@ -91,7 +91,7 @@ def promote(plan: Any, state: Any, tensor: int) -> None:
     state[COUNTS][tensor] = kept
 
 
-@kernel
+@inlined_kernel
 def spread_whole(memory: Any, plan: Any, state: Any, step: int, work: Any) -> None:
     """Run a step for every frame of which it reads a tensor that is taken as a whole."""
     whole, a, b = state[WHOLE], plan[1][step, IN_A_TENSOR], plan[1][step, IN_B_TENSOR]
