@@ -24,12 +24,15 @@ from numba import types
 from numba.core import cgutils
 from numba.core.codegen import get_host_cpu_features
 from numba.extending import intrinsic as numba_intrinsic
+from numba.np.arrayobj import populate_array
 
 __all__ = [
     "CacheReport",
     "allocating_kernel",
+    "array_at",
     "bits_of_f64",
     "cache_report",
+    "call_at",
     "cgutils",
     "choose_cache_directory",
     "cpu_features",
@@ -258,6 +261,61 @@ def bits_of_f64(typing_context: Any, value: Any) -> Any:
         return builder.bitcast(arguments[0], ir.IntType(64))
 
     return types.int64(types.float64), codegen
+
+
+@intrinsic
+def array_at(typing_context: Any, place: Any, shape: Any, kind: Any) -> Any:
+    """Give the array at an address, from a tuple of its sizes and the type of its elements; nobody's memory is held."""
+    del typing_context, place
+    array_type = types.Array(kind.dtype, len(shape), "C")
+
+    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        del signature
+        array = context.make_array(array_type)(context, builder)
+        item = context.get_abi_sizeof(context.get_data_type(kind.dtype))
+        sizes = cgutils.unpack_tuple(builder, arguments[1])  # type: ignore[no-untyped-call]
+        strides = [ir.IntType(64)(item)]
+        for size in sizes[:0:-1]:
+            strides.insert(0, builder.mul(strides[0], size))
+        data = builder.inttoptr(arguments[0], array.data.type)
+        populate_array(array, data, sizes, strides, item, None)  # type: ignore[no-untyped-call]
+        return array._getvalue()
+
+    return array_type(types.int64, shape, kind), codegen
+
+
+def entry_of(compiled: Any, *arguments: Any) -> int:
+    """Give the address of the code of a kernel for arguments like these; it is compiled or loaded where need be."""
+    kinds = tuple(map(_kind_of, arguments))
+    compiled.compile(kinds)
+    result = compiled.overloads[kinds]
+    return int(result.library.get_pointer_to_function(result.fndesc.mangled_name))
+
+
+def _kind_of(value: Any) -> Any:
+    return numba.typeof(value)  # type: ignore[no-untyped-call]
+
+
+@intrinsic
+def call_at(typing_context: Any, entry: Any, arguments: Any) -> Any:
+    """Call the kernel at an address (:func:`entry_of`) with a tuple of its very arguments; give its int64.
+
+    So a kernel can call others without being compiled together with them.
+    """
+    del typing_context
+    kinds = tuple(arguments)
+
+    def codegen(context: Any, builder: Any, signature: Any, given: Any) -> Any:
+        convention = context.call_conv
+        function = convention.get_function_type(signature.return_type, kinds)
+        callee = builder.inttoptr(given[0], function.as_pointer())
+        values = cgutils.unpack_tuple(builder, given[1])  # type: ignore[no-untyped-call]
+        status, result = convention.call_function(builder, callee, signature.return_type, kinds, values)
+        with cgutils.if_unlikely(builder, status.is_error):  # type: ignore[no-untyped-call]
+            convention.return_status_propagate(builder, status)
+        return result
+
+    return types.int64(entry, arguments), codegen
 
 
 @dataclass(frozen=True, kw_only=True)

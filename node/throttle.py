@@ -73,6 +73,8 @@ class Throttle:
 
         A shorter one is better run in one piece: stopping after each operator would cost more than the clock does.
         """
+        if not self.throttled:
+            return False
         shortfall_s = inference_s * (1.0 / self.ratio - 1.0)
         return self.actuator_name == "pause" and shortfall_s > 2.0 * MIN_PAUSE_S
 

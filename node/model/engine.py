@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from itertools import pairwise
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -12,12 +11,10 @@ from numpy.typing import ArrayLike, NDArray
 from firmware_bridge.errors import DataError
 from node.arena import Arena
 from node.errors import PayloadCrash
-from node.kernels.inference import dispatch
+from node.jit import entry_of
+from node.kernels.inference import dispatch, fused
 from node.model.image import Image, TensorSpec
 from node.model.steps import STEP_WORDS, Opcode
-
-Segment = tuple[int, int, Callable[..., Any]]
-"""First step, step after the last, and the interpreter that runs them."""
 
 
 class CheckedRunner(Protocol):
@@ -46,9 +43,10 @@ class Engine:
         self._memory = (arena.u8, arena.i32, arena.f32)
         self._table = arena.view("steps").view(np.int64).reshape(-1, STEP_WORDS)
         self._row = np.zeros(STEP_WORDS, np.int64)
-        self._segments = segments_of(image)
+        self._frame = np.empty(0, np.int64)
+        self._frame_place = 0
         self.checked: CheckedRunner | None = None
-        self._inputs = {spec.name: (spec, _view(arena, spec)) for spec in image.inputs}
+        self._inputs = {spec.name: _view(arena, spec) for spec in image.inputs}
         self._outputs = {spec.name: _view(arena, spec) for spec in image.outputs}
 
     def run(self) -> None:
@@ -72,18 +70,33 @@ class Engine:
         if self.checked is not None and last - first == 1:
             failed = self.checked.run(first)
             if failed is not None:
-                self._require(failed < 0, first)
+                if failed >= 0:
+                    raise self._invalid(first)
                 return
-        for start, end, interpret in self._segments:
-            if start >= last or end <= first:
-                continue
-            failed = interpret(self._memory, self._table, self._row, max(first, start), min(last, end))
-            self._require(failed < 0, failed)
+        failed = fused.run_plan(self._frame_place or self._prepare(), first, last)
+        if failed >= 0:
+            raise self._invalid(failed)
 
-    def _require(self, valid: bool, step: int) -> None:
-        if not valid:
-            name = self.image.step_names[step]
-            raise PayloadCrash(f"invalid step {step} ({name}): its row points outside the memory or is no step")
+    def _prepare(self) -> int:
+        """Write what the compiled plan reads: addresses, and which interpreter runs which neighbouring steps.
+
+        General steps have an interpreter of their own, which is imported and compiled only for an image that has some.
+        """
+        general = self.image.steps[:, 0] >= Opcode.COPY
+        cuts = [0, *(int(i) + 1 for i in np.flatnonzero(np.diff(general))), self.n_steps]
+        segments: list[int] = []
+        for first, last in pairwise(cuts if self.n_steps else ()):
+            interpret = _interpreter(bool(general[first]))
+            segments += (first, last, entry_of(interpret, self._memory, self._table, self._row, first, last))
+        u8, table, row = self._memory[0], self._table, self._row
+        places = (u8.ctypes.data, u8.size, table.ctypes.data, len(table), row.ctypes.data, row.size)
+        self._frame = np.array([*places, len(segments) // fused.SEGMENT_WORDS, *segments], np.int64)
+        self._frame_place = self._frame.ctypes.data
+        return self._frame_place
+
+    def _invalid(self, step: int) -> PayloadCrash:
+        name = self.image.step_names[step]
+        return PayloadCrash(f"invalid step {step} ({name}): its row points outside the memory or is no step")
 
     def write_input(self, name: str, values: ArrayLike) -> None:
         """Copy a model input into the arena.
@@ -97,13 +110,20 @@ class Engine:
         """
         if name not in self._inputs:
             raise DataError(f"no input {name!r}: image {self.image.name!r} has {', '.join(self._inputs)}")
-        spec, view = self._inputs[name]
+        view = self._inputs[name]
         array = np.asarray(values)
-        if array.shape not in (spec.shape, spec.shape[1:] if spec.shape[:1] == (1,) else spec.shape):
-            raise DataError(f"input {name!r} has shape {array.shape}: the image wants {spec.shape}")
-        if not np.can_cast(array.dtype, spec.dtype, "same_kind"):
-            raise DataError(f"input {name!r} is {array.dtype}: the image wants {spec.dtype}")
-        view[...] = array.reshape(spec.shape)
+        if array.shape != view.shape or array.dtype != view.dtype:
+            array = self._fitting(name, array)
+        view[...] = array
+
+    def _fitting(self, name: str, array: NDArray[np.generic]) -> NDArray[np.generic]:
+        """Give an input in its full shape; its elements are converted as they are copied."""
+        wanted = self._inputs[name]
+        if array.shape not in (wanted.shape, wanted.shape[1:] if wanted.shape[:1] == (1,) else wanted.shape):
+            raise DataError(f"input {name!r} has shape {array.shape}: the image wants {wanted.shape}")
+        if not np.can_cast(array.dtype, wanted.dtype, "same_kind"):
+            raise DataError(f"input {name!r} is {array.dtype}: the image wants {wanted.dtype}")
+        return array.reshape(wanted.shape)
 
     def read_output(self, name: str) -> NDArray[np.generic]:
         """Give a copy of a model output."""
@@ -119,10 +139,9 @@ class Engine:
         """Give what :meth:`output_bytes` gave as arrays by name."""
         arrays: dict[str, NDArray[np.generic]] = {}
         at = 0
-        for spec in self.image.outputs:
-            part = data[at : at + spec.size_bytes]
-            arrays[spec.name] = np.frombuffer(part, spec.dtype).reshape(spec.shape).copy()
-            at += spec.size_bytes
+        for name, view in self._outputs.items():
+            arrays[name] = np.frombuffer(data, view.dtype, view.size, at).reshape(view.shape).copy()
+            at += view.nbytes
         return arrays
 
     def read_outputs(self) -> dict[str, NDArray[np.generic]]:
@@ -138,18 +157,7 @@ def load_image(arena: Arena, image: Image) -> None:
         arena.view("state")[:] = np.frombuffer(image.initial_state, np.uint8)
 
 
-def segments_of(image: Image) -> tuple[Segment, ...]:
-    """Give the runs of neighbouring steps that one compiled interpreter runs, and that interpreter.
-
-    General steps have their own, which is imported and compiled only for an image that has some.
-    """
-    general = image.steps[:, 0] >= Opcode.COPY
-    cuts = [0, *(int(i) + 1 for i in np.flatnonzero(np.diff(general))), len(general)]
-    bounds = list(pairwise(cuts)) if len(general) else []
-    return tuple((first, last, _interpreter(bool(general[first]))) for first, last in bounds)
-
-
-def _interpreter(general: bool) -> Callable[..., Any]:
+def _interpreter(general: bool) -> object:
     if not general:
         return dispatch.run_steps
     from node.kernels.inference.general import interpreter

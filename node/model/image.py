@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import struct
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
@@ -66,7 +67,7 @@ class TensorSpec:
     @property
     def size_bytes(self) -> int:
         """Bytes that it takes."""
-        return int(np.prod(self.shape, dtype=np.int64)) * np.dtype(self.dtype).itemsize
+        return math.prod(self.shape) * np.dtype(self.dtype).itemsize
 
     @property
     def end(self) -> int:

@@ -9,9 +9,10 @@ import pytest
 
 from firmware_bridge.errors import DataError
 from hil.compiler import compile_model
+from hil.workloads import story
 from node.errors import PayloadCrash
 from node.model.image import Image
-from node.model.steps import COLUMNS, STEP_WORDS
+from node.model.steps import COLUMNS, STEP_WORDS, Opcode
 from tests.onnx_models import engine_of, run_image, small_cnn
 
 X = np.random.default_rng(0).normal(size=(1, 1, 8, 8)).astype(np.float32)
@@ -113,3 +114,21 @@ def test_an_image_from_a_file_gives_the_same_bits(image: Image, tmp_path: Path) 
     image.save(tmp_path / "m.image")
     first, second = (run_image(i, {"x": X}) for i in (image, Image.load(tmp_path / "m.image")))
     assert [v.tobytes() for v in first.values()] == [v.tobytes() for v in second.values()]
+
+
+def test_a_whole_plan_does_what_its_steps_do_one_by_one() -> None:
+    image = compile_model(story().model_path)
+    general = image.steps[:, 0] >= Opcode.COPY
+    assert len(np.flatnonzero(np.diff(general))) > 2, "steps of both interpreters, in turn"
+    (engine, arena), (stepped, copy) = engine_of(image), engine_of(image)
+    for each in (engine, stepped):
+        for spec in image.inputs:
+            each.write_input(spec.name, np.ones(spec.shape, spec.dtype))
+    engine.run()
+    for index in range(stepped.n_steps):
+        stepped.run_step(index)
+    np.testing.assert_array_equal(arena.u8, copy.u8)
+    last = int(np.flatnonzero(general)[-1])
+    arena.flip("steps", 8 * 8 * STEP_WORDS * last + 62)
+    with pytest.raises(PayloadCrash, match=f"step {last} "):
+        engine.run()
