@@ -202,4 +202,4 @@ def test_the_exit_code_is_1_when_a_goal_is_missed(monkeypatch, capsys, measured,
 
 def test_an_unknown_group_is_a_usage_error(capsys):
     assert command.main(["eec"]) == 2
-    assert "choose from inference, campaign, ecc, checks, link, scrub, recovery" in capsys.readouterr().err
+    assert "choose from inference, gemm, campaign, ecc, checks, link, scrub, recovery" in capsys.readouterr().err

@@ -11,6 +11,7 @@ import scipy.special
 from node.kernels.inference.general import codes
 from node.model.steps import Opcode
 from node.model.views import RANK, ViewStep
+from tests.naive.inference import fma_f32
 
 DTYPES = {codes.U8: "u1", codes.I8: "i1", codes.I32: "i4", codes.I64: "i8", codes.F32: "f4", codes.BOOL: "u1"}
 
@@ -161,11 +162,13 @@ def reduce(u8: np.ndarray, step: ViewStep, shapes) -> None:
 
 
 def matmul(u8: np.ndarray, step: ViewStep, shapes) -> None:
-    """Sums in float64: the kernel's own order and rounding are compared within a tolerance."""
     shape, a, b = shapes
-    left = view(u8, step.in_a, "f4", shape, a).reshape(shape).astype(np.float64)
-    right = view(u8, step.in_b, "f4", shape, b).reshape(shape).astype(np.float64)
-    put(u8, step.out, (left * right).sum(-1).astype(np.float32))
+    left = view(u8, step.in_a, "f4", shape, a).reshape(shape)
+    right = view(u8, step.in_b, "f4", shape, b).reshape(shape)
+    sums = np.zeros(shape[:-1], np.float32)
+    for place in np.ndindex(*shape):
+        sums[place[:-1]] = fma_f32(left[place], right[place], sums[place[:-1]])
+    put(u8, step.out, sums)
 
 
 def gather(u8: np.ndarray, step: ViewStep, shapes) -> None:

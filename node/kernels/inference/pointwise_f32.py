@@ -99,15 +99,22 @@ def softmax_f32(f32: Any, row: Any) -> int:
         for i in range(width):
             value = f32[a + i]
             largest = value if value > largest or np.isnan(value) else largest
+        weights = f32[out : out + width]
+        weigh(f32[a : a + width], largest, weights)
         total_weight = np.float32(0.0)
         for i in range(width):
-            # The largest comes first where row and output overlap: the difference is never positive then.
-            weight = exp_f32(min_zero(f32[a + i] - largest))
-            f32[out + i] = weight
-            total_weight += weight
+            total_weight += weights[i]
         for i in range(width):
-            f32[out + i] = f32[out + i] / total_weight
+            weights[i] /= total_weight
     return OK
+
+
+@kernel
+def weigh(values: Any, largest: Any, weights: Any) -> None:
+    """Write exp(value - largest); by itself, so that it is done in vectors."""
+    for i in range(weights.size):
+        # The largest comes first where row and output overlap: the difference is never positive then.
+        weights[i] = exp_f32(min_zero(values[i] - largest))
 
 
 @kernel

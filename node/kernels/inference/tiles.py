@@ -193,6 +193,41 @@ def copy_bytes(typing_context: Any, memory: Any, source: Any, place: Any, count:
     return types.void(memory, types.int64, types.int64, types.int64), codegen
 
 
+def _make_copy_items(bits: int) -> Any:
+    @intrinsic
+    def copy_items(typing_context: Any, memory: Any, source: Any, place: Any, count: Any) -> Any:
+        del typing_context, count
+
+        def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            base = context.make_array(signature.args[0])(context, builder, arguments[0]).data
+            kind = ir.IntType(bits).as_pointer()
+            (origin, from_step), (target, to_step) = (
+                [builder.extract_value(arguments[side], i) for i in range(2)] for side in (1, 2)
+            )
+            with cgutils.for_range(builder, arguments[3]) as loop:
+                moved = [
+                    builder.bitcast(builder.gep(base, [builder.add(start, builder.mul(loop.index, step))]), kind)
+                    for start, step in ((origin, from_step), (target, to_step))
+                ]
+                builder.store(builder.load(moved[0], align=bits // 8), moved[1], align=bits // 8)
+            return context.get_dummy_value()
+
+        return types.void(memory, source, place, types.int64), codegen
+
+    return copy_items
+
+
+copy_bytes_apart = _make_copy_items(8)
+"""Copy ``count`` bytes that lie apart, one after the other: ``copy_bytes_apart(memory, (source, step), (place, step),
+count)``, places and steps in bytes."""
+
+copy_words_apart = _make_copy_items(32)
+"""As :data:`copy_bytes_apart` for words of 32 bits."""
+
+copy_long_words_apart = _make_copy_items(64)
+"""As :data:`copy_bytes_apart` for words of 64 bits."""
+
+
 @intrinsic
 def fill_bytes(typing_context: Any, memory: Any, place: Any, count: Any, byte: Any) -> Any:
     """Set ``count`` bytes of an array of bytes to the low eight bits of ``byte``."""

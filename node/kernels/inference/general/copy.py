@@ -17,13 +17,26 @@ from node.kernels.inference.general.views import (
     size_of,
     view_fits,
 )
-from node.kernels.inference.tiles import copy_bytes
+from node.kernels.inference.tiles import copy_bytes, copy_bytes_apart, copy_long_words_apart, copy_words_apart
+
+
+@kernel
+def copy_line(u8: Any, item: int, source: Any, place: Any, count: int) -> None:
+    """Copy elements of ``item`` bytes; ``source`` and ``place`` are the first byte and the bytes between two."""
+    if source[1] == item and place[1] == item:
+        copy_bytes(u8, source[0], place[0], count * item)
+    elif item == 4:
+        copy_words_apart(u8, source, place, count)
+    elif item == 1:
+        copy_bytes_apart(u8, source, place, count)
+    else:
+        copy_long_words_apart(u8, source, place, count)
 
 
 @kernel
 def copy(memory: Any, row: Any) -> int:
     """Run a COPY row: elements from one view to another, whatever they hold."""
-    u8, i32, i64 = memory
+    u8, _, _ = memory
     item = size_of(kind_in(row))
     total = u8.size
     if count_of(row, 0, RANK, work_limit(total)) < 0 or item == 0:
@@ -33,19 +46,9 @@ def copy(memory: Any, row: Any) -> int:
     width = row[SHAPE + RANK - 1]
     step_a, step_out = row[STRIDES_A + RANK - 1], row[STRIDES_B + RANK - 1]
     for line in range(count_of(row, 0, RANK - 1, work_limit(total))):
-        a = row[IN_A] // item + line_start(row, STRIDES_A, line)
-        out = row[OUT] // item + line_start(row, STRIDES_B, line)
-        if step_a == 1 and step_out == 1:
-            copy_bytes(u8, a * item, out * item, width * item)
-        elif item == 4:
-            for i in range(width):
-                i32[out + i * step_out] = i32[a + i * step_a]
-        elif item == 1:
-            for i in range(width):
-                u8[out + i * step_out] = u8[a + i * step_a]
-        else:
-            for i in range(width):
-                i64[out + i * step_out] = i64[a + i * step_a]
+        a = row[IN_A] + item * line_start(row, STRIDES_A, line)
+        out = row[OUT] + item * line_start(row, STRIDES_B, line)
+        copy_line(u8, item, (a, item * step_a), (out, item * step_out), width)
     return OK
 
 
@@ -66,6 +69,11 @@ def select(memory: Any, row: Any) -> int:
     for line in range(size // width):
         a = row[IN_A] + line_start(row, STRIDES_A, line)
         b = row[IN_B] // item + line_start(row, STRIDES_B, line)
+        if step_a == 0:
+            if u8[a] != 0:
+                copy_line(u8, item, (item * b, item * step_b), (item * out, item), width)
+            out += width
+            continue
         for i in range(width):
             if u8[a + i * step_a] != 0:
                 if item == 4:

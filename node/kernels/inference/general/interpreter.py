@@ -53,7 +53,7 @@ def run_steps(memory: Any, table: Any, row: Any, first: int, last: int) -> int:
         elif opcode == MAP_F32:
             status = map_f32(f32, row)
         elif opcode == MATMUL_F32:
-            status = matmul_f32(f32, row)
+            status = matmul_f32(u8, f32, row)
         elif opcode == COPY:
             status = copy(integers, row)
         elif opcode == GATHER:

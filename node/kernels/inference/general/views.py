@@ -64,14 +64,18 @@ def view_fits(row: Any, strides: int, offset: int, item: int, total: int) -> boo
 
 
 @kernel
-def line_start(row: Any, strides: int, line: int) -> int:
+def line_start(row: Any, strides: int, line: int) -> Any:
     """Give the element at which a line along the last dimension begins, lines counted in row order."""
     place = 0
-    for i in range(RANK - 2, -1, -1):
+    for i in range(RANK - 2, 0, -1):
         size = row[SHAPE + i]
-        place += (line % size) * row[strides + i]
-        line //= size
-    return place
+        # A division takes longer than all the rest, and most lines need none.
+        if line < size:
+            return place + line * row[strides + i]
+        following = line // size
+        place += (line - following * size) * row[strides + i]
+        line = following
+    return place + line * row[strides]
 
 
 @kernel
