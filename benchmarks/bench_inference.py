@@ -1,4 +1,4 @@
-"""One inference of the digits classifier against onnxruntime on one thread, inputs checked and outputs copied."""
+"""Inference against onnxruntime on one thread: digits with inputs checked and outputs copied, and whole networks."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 import hil
 from benchmarks.board_memory import board_memory
 from benchmarks.contest import Contest
-from benchmarks.public_models import public, session
+from benchmarks.public_models import perceptron, public, session
 from hil.workloads import digits
 from node.computer import Computer
 
@@ -34,7 +34,8 @@ def against_onnxruntime(kind: str) -> Iterator[Contest]:
 CONTESTS = {
     "digits-f32": lambda: against_onnxruntime("f32"),
     "digits-int8": lambda: against_onnxruntime("int8"),
-    "mlp-f32": public("mlp_ad01_fp32"),
+    "mlp-f32": perceptron,
+    "autoencoder-f32": public("mlp_ad01_fp32"),
     "resnet8-f32": public("resnet8_ic_fp32"),
     "dscnn-f32": public("dscnn_kws_fp32"),
     "mobilenet-f32": public("mobilenet_vww_fp32"),

@@ -1,4 +1,4 @@
-"""The goals of ``goals.toml`` and ``goals_injection.toml``, each checked when it is read."""
+"""The goals of ``goals*.toml``, each checked when it is read."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from typing import Any
 
 from firmware_bridge.errors import ConfigError
 
-GOALS_FILES = tuple(Path(__file__).with_name(name) for name in ("goals.toml", "goals_injection.toml"))
-GROUPS = ("inference", "campaign", "ecc", "checks", "link", "scrub", "recovery")
+GOALS_FILES = tuple(sorted(Path(__file__).parent.glob("goals*.toml")))
+GROUPS = ("inference", "gemm", "campaign", "ecc", "checks", "link", "scrub", "recovery")
 
 
 @dataclass(frozen=True, kw_only=True)

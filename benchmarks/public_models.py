@@ -1,17 +1,20 @@
-"""Public networks, where they are at hand, against onnxruntime with its inputs and outputs bound, on one thread."""
+"""Whole networks against onnxruntime with its inputs and outputs bound, on one thread; public ones where at hand."""
 
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
+import onnx
 from numpy.typing import NDArray
 
 import hil
 from benchmarks.contest import Contest, NotMeasurable
+from benchmarks.injection.nets import mlp
 from node.model.effects import engine_of
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -49,6 +52,16 @@ def some_inputs(model) -> Values:
         floats = entry.type == "tensor(float)"
         inputs[entry.name] = rng.normal(size=shape).astype(np.float32) if floats else np.zeros(shape, np.int64)
     return inputs
+
+
+@contextmanager
+def perceptron() -> Iterator[Contest]:
+    """Give the contest of the small perceptron that the exact engine is measured with, too: 64-128-64-10."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "mlp.onnx"
+        onnx.save(mlp(inputs=1).model, path)
+        with plain_run(path) as contest:
+            yield contest
 
 
 @contextmanager
