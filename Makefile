@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install -q
 
-.PHONY: demo test test-qemu prove bench lint clean
+.PHONY: demo test test-qemu test-aarch64 prove bench lint clean
 demo: $(VENV)/.installed
 	$(BIN)/hil demo
 
@@ -24,6 +24,14 @@ test-qemu: $(VENV)/.test
 	$(BIN)/hil board build-qemu
 	FLIGHTNODE_QEMU=1 $(BIN)/python -m pytest tests/qemu -m qemu --durations=0
 	$(BIN)/python -m pytest tests/conformance/test_targets.py --board qemu -k real_board --timeout 900 --durations=0
+
+# The board's software under QEMU's emulation of single programs, against what this processor computes.
+test-aarch64: $(VENV)/.test
+	@command -v qemu-aarch64-static >/dev/null || \
+		{ [ "$$(id -u)" = 0 ] && apt-get update -qq && apt-get install -y -qq --no-install-recommends qemu-user-static; } || \
+		{ echo "test-aarch64 needs QEMU: apt-get install qemu-user-static" >&2; exit 2; }
+	$(BIN)/hil board build-aarch64
+	FLIGHTNODE_QEMU=1 $(BIN)/python -m pytest tests/qemu/test_aarch64.py -n 2 --durations=0
 
 bench: $(VENV)/.test
 	$(BIN)/python -m benchmarks

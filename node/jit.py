@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import importlib
 import os
+import platform
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -49,6 +50,7 @@ __all__ = [
     "types",
     "vector_bits",
     "warm_up",
+    "with_dot_products",
 ]
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -103,6 +105,29 @@ def choose_cache_directory() -> Path:
 
 CACHE_DIRECTORY = choose_cache_directory()
 numba.config.CACHE_DIR = str(CACHE_DIRECTORY)  # type: ignore[attr-defined]
+
+
+def with_dot_products(features: str, cpuinfo: str) -> str:
+    """Give LLVM's features of this processor with Arm's products of four bytes where Linux knows of them.
+
+    LLVM does not always read that from Linux. A Raspberry Pi 5 has them, a Pi 4 has not.
+
+    Examples
+    --------
+    >>> with_dot_products("+neon", "Features : fp asimd asimddp")
+    '+neon,+dotprod'
+    """
+    known = any("asimddp" in line.split() for line in cpuinfo.splitlines() if line.startswith("Features"))
+    return f"{features},+dotprod" if known and "+dotprod" not in features.split(",") else features
+
+
+def _name_dot_products() -> None:
+    if numba.config.CPU_FEATURES is None and platform.machine() == "aarch64":  # type: ignore[attr-defined]
+        listed = get_host_cpu_features()  # type: ignore[no-untyped-call]
+        numba.config.CPU_FEATURES = with_dot_products(listed, Path("/proc/cpuinfo").read_text())  # type: ignore[attr-defined]
+
+
+_name_dot_products()
 
 _kernels: list[Any] = []
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-import os
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,11 +11,10 @@ from pathlib import Path
 from firmware_bridge.errors import ConfigError
 from hil.boards.qemu import root_tree
 from hil.boards.qemu.initramfs import drivers, initramfs
-from hil.boards.qemu.kernels import NUMBA_PROCESSOR, GuestPython, compile_kernels, kernel_modules
-from hil.boards.qemu.packages import DebianPackages, fetch_wheels, python_version
+from hil.boards.qemu.kernels import compile_kernels, kernel_modules
 from hil.boards.qemu.tools import check_tools
+from hil.boards.qemu.userland import default_folder, fetch_packages, lay_userland, sources_digest
 from hil.progress import ProgressEvent, ProgressSink
-from node.jit import source_hash
 
 BUILD = "hil board build-qemu"
 INIT = f"/{root_tree.SITE}/init"
@@ -50,21 +47,6 @@ class BoardImage:
         """What it was made of."""
         described: dict[str, str | list[str]] = json.loads((self.folder / MANIFEST).read_text())
         return described
-
-
-def default_folder() -> Path:
-    """Give the folder of everything about the emulated board (XDG base directories)."""
-    base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path("~/.cache").expanduser()) / "flightnode" / "qemu"
-
-
-def sources_digest() -> str:
-    """Give 16 hexadecimal digits that change with any file of the node or of the guest's scripts."""
-    digest = hashlib.sha256()
-    files = root_tree.node_files() | {path.name: path for path in sorted(root_tree.GUEST_FILES.iterdir())}
-    for name, path in files.items():
-        digest.update(name.encode() + b"\0" + path.read_bytes() + b"\0")
-    return digest.hexdigest()[:16]
 
 
 def find_image(folder: Path | None = None) -> BoardImage:
@@ -109,23 +91,16 @@ def build_image(
     place = default_folder() if folder is None else folder
     if fresh:
         shutil.rmtree(place, ignore_errors=True)
-    place.mkdir(parents=True, exist_ok=True)
-    progress(ProgressEvent(stage="fetch packages", done=0, total=1))
-    debian = DebianPackages(place / "debian")
-    debian.fetch()
-    python = python_version(debian.userland)
-    wheels = fetch_wheels(place / "wheels", python)
-    progress(ProgressEvent(stage="fetch packages", done=1, total=1))
+    debian, wheels = fetch_packages(place, progress)
     sources = sources_digest()  # of what is laid into the tree now, whatever changes while it is compiled
-    tree = _lay_tree(place, debian, wheels)
-    cache = _kernel_cache(place / "kernels")
+    userland = lay_userland(place, "tree", debian, wheels)
+    tree = userland.tree
 
     def told(done: int, total: int) -> None:
         progress(ProgressEvent(stage="compile kernels", done=done, total=total))
 
-    interpreter = GuestPython(tree, python, {"XDG_CACHE_HOME": str(cache)})
-    compile_kernels(interpreter, tree, kernel_modules(usual_only=usual_only), told)
-    shutil.copytree(cache, tree / root_tree.KERNEL_CACHE)
+    compile_kernels(userland.interpreter(), tree, kernel_modules(usual_only=usual_only), told)
+    shutil.copytree(userland.kernels(), tree / root_tree.KERNEL_CACHE)
     progress(ProgressEvent(stage="make the disk", done=0, total=1))
     packages = [path.stem for path in (*debian.userland, debian.kernel, *wheels)]
     manifest: dict[str, str | list[str]] = {"sources": sources, "kernel": debian.kernel.stem, "packages": packages}
@@ -133,31 +108,6 @@ def build_image(
     shutil.rmtree(tree)
     progress(ProgressEvent(stage="make the disk", done=1, total=1))
     return image
-
-
-def _kernel_cache(cache: Path) -> Path:
-    """Give the folder of compiled kernels, in which those of earlier sources now go by the name of the present ones.
-
-    What has to be compiled anew is told by the times of the files.
-    """
-    present = cache / "flightnode" / source_hash()
-    present.parent.mkdir(parents=True, exist_ok=True)
-    for earlier in present.parent.glob("*"):  # there is one at most
-        earlier.rename(present)
-    return cache
-
-
-def _lay_tree(place: Path, debian: DebianPackages, wheels: list[Path]) -> Path:
-    tree = place / "tree"
-    shutil.rmtree(tree, ignore_errors=True)
-    root_tree.unpack_debian(debian.userland, tree)
-    root_tree.install(wheels, tree)
-    root_tree.install_node(tree)
-    variables = {"PYTHONPATH": f"/{root_tree.SITE}", "XDG_CACHE_HOME": "/tmp/cache"} | NUMBA_PROCESSOR  # noqa: S108
-    lines = [f"export {name}='{value}'\n" for name, value in variables.items()]
-    lines.append(f"KERNELS=/{root_tree.KERNEL_CACHE}\n")
-    (tree / root_tree.SITE / "environment").write_text("".join(lines))
-    return tree
 
 
 def _write(place: Path, tree: Path, kernel: Path, manifest: Mapping[str, str | list[str]]) -> BoardImage:

@@ -17,7 +17,10 @@ from hil.boards.qemu.tools import call
 from node.jit import USUAL_MODULES, warm_up_modules
 
 PROCESSOR = "cortex-a72"
-NUMBA_PROCESSOR = {"NUMBA_CPU_NAME": PROCESSOR, "NUMBA_CPU_FEATURES": "+neon,+fp-armv8,+crc"}
+"""That of the emulated board, and of a Raspberry Pi 4."""
+FEATURES = {"cortex-a72": "+neon,+fp-armv8,+crc", "cortex-a76": "+neon,+fp-armv8,+crc,+dotprod"}
+"""What of each processor kernels are compiled for; the second is that of a Raspberry Pi 5."""
+NUMBA_PROCESSOR = {"NUMBA_CPU_NAME": PROCESSOR, "NUMBA_CPU_FEATURES": FEATURES[PROCESSOR]}
 HOST_ONLY = ("node.kernels.inference.incremental.run",)
 """Modules of kernels that no node runs."""
 
@@ -72,19 +75,22 @@ class GuestPython:
         Such as ``"3.11"``.
     environment : mapping
         Variables beside those of the guest.
+    processor : str
+        One of :data:`FEATURES`.
     """
 
-    def __init__(self, tree: Path, version: str, environment: dict[str, str]) -> None:
+    def __init__(self, tree: Path, version: str, environment: dict[str, str], processor: str = PROCESSOR) -> None:
         self._command: list[str | Path] = [
             "qemu-aarch64-static",
             "-cpu",
-            PROCESSOR,
+            processor,
             "-L",
             tree,
             tree / f"usr/bin/python{version}",
         ]
         fixed = {"PATH": os.environ.get("PATH", ""), "PYTHONHOME": "/usr", "PYTHONPATH": f"/{SITE}"}
-        self._environment = fixed | NUMBA_PROCESSOR | environment
+        numba = {"NUMBA_CPU_NAME": processor, "NUMBA_CPU_FEATURES": FEATURES[processor]}
+        self._environment = fixed | numba | environment
 
     def run(self, arguments: Sequence[str | Path], doing: str) -> str:
         """Run it to its end and give what it printed."""

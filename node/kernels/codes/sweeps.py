@@ -104,6 +104,8 @@ def _symbols(builder: Any, row: Row, steps: tuple[Callable[[Any, Any], Any], ...
         plain = builder.xor(plain, word)
         symbols = builder.bitcast(word, BYTES)
         sums = [builder.xor(step(builder, total), symbols) for step, total in zip(steps, sums, strict=True)]
+        if i % 4 == 3 and not GFNI:
+            plain, sums = settled(builder, plain), [settled(builder, total) for total in sums]
     return [plain, *(builder.bitcast(total, WORDS) for total in sums)]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from node.jit import cpu_features, ir, vector_bits
+from node.kernels.inference.neon import add_products, columns_of_four, in_register, widened_parts
 from node.kernels.inference.tiles import LANES, Lanes
 
 FEATURES = cpu_features()
@@ -14,6 +15,9 @@ DOT_U8 = "avx512vnni" in FEATURES and vector_bits() == 512
 
 DOT_S8 = "dotprod" in FEATURES
 """sdot of Arm: signed times signed bytes."""
+
+NEON = "neon" in FEATURES
+"""Arm: without sdot each byte is widened, then multiplied by smlal."""
 
 PAIRS = {512: "llvm.x86.avx512.pmaddw.d.512", 256: "llvm.x86.avx2.pmadd.wd"}.get(vector_bits(), "")
 """pmaddwd: two products of 16-bit numbers to a word."""
@@ -37,6 +41,11 @@ class Dots:
     def weights(self, place: Any) -> Any:
         """Emit the load of weights [4][16] as the operand of :meth:`add`: four bytes a lane."""
         lanes, b = self.lanes, self.lanes.builder
+        if NEON:
+            rows = [lanes.load(lanes.bytes, b.add(place, place.type(LANES * i)), 1) for i in range(4)]
+            if not DOT_S8:
+                return [widened_parts(b, row) for row in rows]
+            return self._joined([in_register(b, column) for column in columns_of_four(b, rows)])
         packed = lanes.load(QUAD, place, 1)
         order = [16 * (i % 4) + i // 4 for i in range(4 * LANES)]
         kind = ir.VectorType(lanes.word, 4 * LANES)
@@ -45,6 +54,9 @@ class Dots:
     def add(self, total: Any, inputs: Any, weights: Any) -> Any:
         """Emit sums plus the dot products of four inputs, a word, with the four bytes of each lane."""
         lanes, b = self.lanes, self.lanes.builder
+        if NEON and not DOT_S8:
+            parts = [self._part(total, first, 4) for first in range(0, LANES, 4)]
+            return self._joined(add_products(b, parts, inputs, weights))
         values = lanes.splat(inputs)
         if DOT_U8:
             return self._call("llvm.x86.avx512.vpdpbusd.512", [total, b.bitcast(values, QUAD), weights])

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from node.jit import intrinsic, ir, types, vector_bits
+from node.jit import cgutils, cpu_features, intrinsic, ir, types, vector_bits
 from node.kernels.inference.tiles import LANES, Lanes
 
 WIDE = vector_bits() == 512
@@ -21,6 +21,9 @@ ROWS = 8 if WIDE else 4
 
 PAIR = 2 if WIDE else 1
 """Panels of :data:`tile_pair_f32`."""
+
+MASKED = "neon" not in cpu_features()
+"""Whether the processor stores chosen lanes; where it does not, LLVM makes a branch for each lane of each row."""
 
 
 class Runs:
@@ -105,6 +108,11 @@ def clamped(lanes: Lanes, value: Any, limits: Any) -> Any:
 def store_columns(lanes: Lanes, value: Any, offset: Any, width: Any) -> None:
     """Emit the store of the first ``width`` of sixteen values."""
     b = lanes.builder
+    if not MASKED:
+        spare = cgutils.alloca_once_value(b, value)  # type: ignore[no-untyped-call]
+        size = 1 if value.type == lanes.bytes else 4
+        cgutils.raw_memcpy(b, lanes.pointer(value.type, offset), spare, width, size)  # type: ignore[no-untyped-call]
+        return
     numbers = ir.Constant(lanes.words, list(range(LANES)))
     mask = b.icmp_signed("<", numbers, lanes.splat(b.trunc(width, lanes.word)))
     name = f"llvm.masked.store.v{LANES}{'f32' if value.type == lanes.floats else 'i8'}.p0"
