@@ -309,18 +309,6 @@ def array_at(typing_context: Any, place: Any, shape: Any, kind: Any) -> Any:
     return array_type(types.int64, shape, kind), codegen
 
 
-def entry_of(compiled: Any, *arguments: Any) -> int:
-    """Give the address of the code of a kernel for arguments like these; it is compiled or loaded where need be."""
-    kinds = tuple(map(_kind_of, arguments))
-    compiled.compile(kinds)
-    result = compiled.overloads[kinds]
-    return int(result.library.get_pointer_to_function(result.fndesc.mangled_name))
-
-
-def _kind_of(value: Any) -> Any:
-    return numba.typeof(value)  # type: ignore[no-untyped-call]
-
-
 @intrinsic
 def call_at(typing_context: Any, entry: Any, arguments: Any) -> Any:
     """Call the kernel at an address (:func:`entry_of`) with a tuple of its very arguments; give its int64.
