@@ -36,22 +36,24 @@ class MachineOutcome(Enum):
 
 
 class StruckClass(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Memory that is used for one thing, and how much of it there is."""
+    """Memory that is used for one thing, how much of it there is, and how many bits of it a trial strikes at once."""
 
     name: str
     size_bytes: int
+    bits: int = 1
 
 
 class MachineHeader(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What was struck, in which machine, under what load.
 
-    ``trials`` is the number of strikes on each class, and of null strikes.
+    ``trials`` is the number of trials on each class, and of null strikes; each strikes ``density`` bits in a MiB.
     """
 
     name: str
     strike_key: str
     model_digest: str
     trials: int
+    density: float
     inferences: int
     memory_bytes: int
     classes: tuple[StruckClass, ...]
@@ -59,11 +61,11 @@ class MachineHeader(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
 
 class MachineRow(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One strike: bit ``bit`` of the RAM, -1 for none."""
+    """One trial: the bits of the RAM that were struck at once, none in a null strike."""
 
     trial: int
     struck: str
-    bit: int
+    bits: tuple[int, ...]
     outcome: str
     detail: str = ""
 
@@ -103,8 +105,8 @@ class MachineStore:
     directory : Path
         Made if missing.
     header : MachineHeader
-        What this run is. One that was begun is gone on with: its own header then stays, since the sizes of classes
-        differ a little from boot to boot.
+        What this run is. One that was begun is gone on with, and may come to more classes and trials: the sizes that
+        it gave its classes stay, since they differ a little from boot to boot.
 
     Raises
     ------
@@ -115,11 +117,9 @@ class MachineStore:
     def __init__(self, directory: Path, header: MachineHeader) -> None:
         directory.mkdir(parents=True, exist_ok=True)
         self._path = directory / ROWS_FILE
-        if not (directory / HEADER_FILE).exists():
-            (directory / HEADER_FILE).write_bytes(msgspec.json.format(_encode(header), indent=1))
-        held = read_machine_header(directory)
-        if (held.strike_key, held.model_digest) != (header.strike_key, header.model_digest):
-            raise ConfigError(f"{directory} holds strikes of another campaign; choose another --out")
+        if (directory / HEADER_FILE).exists():
+            header = _continued(directory, read_machine_header(directory), header)
+        (directory / HEADER_FILE).write_bytes(msgspec.json.format(_encode(header), indent=1))
         self.done = {(row.trial, row.struck) for row in read_machine_rows(directory)}
         whole = b"".join(_encode(row) + b"\n" for row in read_machine_rows(directory))
         if self._path.exists() and self._path.stat().st_size != len(whole):
@@ -130,3 +130,13 @@ class MachineStore:
         with self._path.open("ab") as file:
             file.write(_encode(row) + b"\n")
         self.done.add((row.trial, row.struck))
+
+
+def _continued(directory: Path, held: MachineHeader, header: MachineHeader) -> MachineHeader:
+    """Give the header of a directory in which ``held`` stands and which is gone on with."""
+    same = ("strike_key", "model_digest", "density", "memory_bytes", "kernel")
+    if any(getattr(held, name) != getattr(header, name) for name in same):
+        raise ConfigError(f"{directory} holds strikes of another campaign or another --density; choose another --out")
+    known = {found.name for found in held.classes}
+    classes = (*held.classes, *(found for found in header.classes if found.name not in known))
+    return msgspec.structs.replace(held, classes=classes, trials=max(held.trials, header.trials))

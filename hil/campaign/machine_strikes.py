@@ -1,13 +1,14 @@
 """Strikes on the memory of a whole emulated machine: kernel, interpreter, libraries and data, behind its back.
 
-The machine is booted and loaded once, and asked what its memory is used for. Every strike then begins at the same
-moment of its life: the power is taken away, the machine brought back to that moment, one bit flipped, and the workload
+The machine is booted and loaded once, and asked what its memory is used for. Every trial then begins at the same
+moment of its life: the power is taken away, the machine brought back to that moment, bits flipped, and the workload
 run. A processor that was brought back has translated nothing yet, so that a struck instruction is what it executes.
 """
 
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -39,11 +40,32 @@ HELLO_S = 20.0
 SILENCE_S = 10.0
 RETURN_S = 40.0
 """So long a node that fell silent may take to be started again by its own machine."""
+NO_PAGE = "no page"
 _ENDS = {AbnormalKind.CRASH: MachineOutcome.CRASH, AbnormalKind.HANG: MachineOutcome.HANG}
 
 
-def strike_machine(campaign: CampaignFile, *, out: Path, trials: int, progress: ProgressSink) -> None:
-    """Strike each class of the machine's memory ``trials`` times, and nothing as often; leave the rows in ``out``.
+@dataclass(frozen=True, kw_only=True)
+class MachineOptions:
+    """What is struck, and how often.
+
+    Parameters
+    ----------
+    trials : int
+        Trials on each class of memory, and null strikes.
+    density : float
+        Bits that one trial strikes at once in each MiB of the class, at least one bit in all. Most bits of a machine
+        matter to nothing: many at once find those that do in less time, and the report reckons back to one.
+    parts : tuple of str
+        The classes to strike; all of them if empty.
+    """
+
+    trials: int
+    density: float = 0.0
+    parts: tuple[str, ...] = ()
+
+
+def strike_machine(campaign: CampaignFile, *, out: Path, options: MachineOptions, progress: ProgressSink) -> None:
+    """Strike classes of the machine's memory, and nothing as often; leave the rows in ``out``.
 
     The workload runs under the campaign's control ``none``: what a protection of the payload guards is a ten
     thousandth of this memory. A directory that holds part of the same campaign is gone on with.
@@ -51,7 +73,7 @@ def strike_machine(campaign: CampaignFile, *, out: Path, trials: int, progress: 
     Raises
     ------
     ConfigError
-        QEMU or the image of the emulated board is missing.
+        QEMU or the image of the emulated board is missing, or the machine has no such class of memory.
     PortError, LinkLost
         The board does not come up.
     """
@@ -67,10 +89,10 @@ def strike_machine(campaign: CampaignFile, *, out: Path, trials: int, progress: 
         session.configure(task.protection, CALIBRATION_DEADLINE_MS)
         deadline_ms = calibrate(session, task, experiment.workload)
         session.configure(task.protection, deadline_ms)
-        classes = tuple(found for found in memory_map(host.machine) if found.name != "no page")
-        store = MachineStore(out, _header(experiment, task, classes, host.machine, trials))
-        shooter = Shooter(experiment, task, host.machine, Snapshot(host.machine))
-        wanted = [(trial, found) for trial in range(trials) for found in (*classes, None)]
+        classes = chosen(memory_map(host.machine), options.parts)
+        store = MachineStore(out, _header(experiment, task, classes, host.machine, options))
+        shooter = Shooter(experiment, task, host.machine, Snapshot(host.machine), options.density)
+        wanted = [(trial, found) for trial in range(options.trials) for found in (*classes, None)]
         for done, (trial, found) in enumerate(wanted):
             if (trial, NULL if found is None else found.name) not in store.done:
                 row = shooter.shoot(trial, found)
@@ -79,17 +101,40 @@ def strike_machine(campaign: CampaignFile, *, out: Path, trials: int, progress: 
                 progress(ProgressEvent(stage="strike", done=done + 1, total=len(wanted), note=note))
 
 
+def chosen(classes: Sequence[PageClass], parts: Sequence[str]) -> tuple[PageClass, ...]:
+    """Give the classes of memory that are to be struck: those of ``parts``, or all that are memory.
+
+    Raises
+    ------
+    ConfigError
+        One of ``parts`` is none of them.
+    """
+    struck = {found.name: found for found in classes if found.name != NO_PAGE}
+    if unknown := [name for name in parts if name not in struck]:
+        raise ConfigError(f"--part {unknown[0]!r}: the machine's memory has {', '.join(map(repr, struck))}")
+    return tuple(found for found in struck.values() if not parts or found.name in parts)
+
+
+def bits_at_once(struck: PageClass, density: float) -> int:
+    """Give how many bits of a class one trial strikes, ``density`` being bits in each MiB."""
+    return max(1, round(density * struck.size_bytes / (1 << 20)))
+
+
 def _header(
-    experiment: Experiment, task: Task, classes: tuple[PageClass, ...], machine: Machine, trials: int
+    experiment: Experiment, task: Task, classes: tuple[PageClass, ...], machine: Machine, options: MachineOptions
 ) -> MachineHeader:
     return MachineHeader(
         name=experiment.campaign.campaign.name,
         strike_key=task.nature.key,
         model_digest=experiment.workload.image.digest,
-        trials=trials,
+        trials=options.trials,
+        density=options.density,
         inferences=task.nature.inferences,
         memory_bytes=machine.memory_bytes,
-        classes=tuple(StruckClass(name=found.name, size_bytes=found.size_bytes) for found in classes),
+        classes=tuple(
+            StruckClass(name=found.name, size_bytes=found.size_bytes, bits=bits_at_once(found, options.density))
+            for found in classes
+        ),
         kernel=str(machine.image.manifest["kernel"]),
     )
 
@@ -102,20 +147,23 @@ class Shooter:
     task: Task
     machine: Machine
     snapshot: Snapshot
+    density: float = 0.0
 
     def shoot(self, trial: int, struck: PageClass | None) -> MachineRow:
-        """Bring the machine back, flip a bit of a class (of none: a null strike), run the workload and judge."""
+        """Bring the machine back, flip bits of a class (of none: a null strike), run the workload and judge."""
         self.snapshot.restore()
-        bit = -1
+        bits: dict[int, None] = {}
         if struck is not None:
-            bit = struck.draw(Stream(self.task.nature.key, trial, "machine", struck.name))
-            flip(self.machine, bit)
+            stream = Stream(self.task.nature.key, trial, "machine", struck.name)
+            while len(bits) < bits_at_once(struck, self.density):
+                bits[struck.draw(stream)] = None
+            flip(self.machine, tuple(bits))
         go_on(self.machine)
         outcome, detail = self.end_of(Run(run_id=trial, inputs=self.task.nature.inputs(trial)))
         return MachineRow(
             trial=trial,
             struck=NULL if struck is None else struck.name,
-            bit=bit,
+            bits=tuple(bits),
             outcome=outcome.value,
             detail=detail,
         )
@@ -159,7 +207,8 @@ class Shooter:
         return MachineOutcome.DEAD, why
 
 
-def flip(machine: Machine, bit: int) -> None:
-    """Flip one bit of a machine's RAM, as a particle does: nothing inside is told."""
+def flip(machine: Machine, bits: Sequence[int]) -> None:
+    """Flip bits of a machine's RAM, as particles do: nothing inside is told."""
     with machine.memory() as memory:
-        memory[bit // 8] ^= 1 << (bit % 8)
+        for bit in bits:
+            memory[bit // 8] ^= 1 << (bit % 8)

@@ -12,6 +12,7 @@ import click
 if TYPE_CHECKING:
     from hil.campaign.collect import RunOptions
     from hil.campaign.configuration import CampaignFile
+    from hil.campaign.machine_strikes import MachineOptions
 
 
 @click.command()
@@ -35,6 +36,12 @@ if TYPE_CHECKING:
     show_default=True,
     help="The node's cells, as the campaign says, or any bit of the RAM of the whole emulated board (qemu).",
 )
+@click.option(
+    "--density",
+    type=click.FloatRange(min=0.0),
+    help="With --strike machine: bits struck at once in each MiB, at least one [default: one bit].",
+)
+@click.option("--part", "parts", multiple=True, help='With --strike machine: only memory of this kind ("kernel code").')
 @click.option("--confirm", is_flag=True, help="Then repeat it on fresh strikes, as `hil confirm` does.")
 @click.option("--exhaustive", is_flag=True, help="Flip every bit of the weights instead: `hil exhaustive`.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of the table.")
@@ -48,6 +55,8 @@ def command(  # noqa: PLR0913, PLR0917 - one parameter an option
     shard: str | None,
     out: Path | None,
     struck: str,
+    density: float | None,
+    parts: tuple[str, ...],
     confirm: bool,
     exhaustive: bool,
     as_json: bool,
@@ -57,7 +66,8 @@ def command(  # noqa: PLR0913, PLR0917 - one parameter an option
 
     CAMPAIGN is a file that `hil init` writes. The table is printed, the report lies in the results directory. With
     `--strike machine` each kind of memory of the emulated board (its kernel, its programs, ...) is struck that many
-    times behind its back, under the load of the campaign without protection, and null strikes as often.
+    times behind its back, under the load of the campaign without protection, and null strikes as often. `--density 8`
+    strikes 8 bits in each MiB at once; the report reckons back to one.
     """
     from hil.boards.address import SEPARATOR
     from hil.boards.bench_file import plain_target, resolve_target
@@ -66,10 +76,16 @@ def command(  # noqa: PLR0913, PLR0917 - one parameter an option
 
     described = load_campaign(campaign)
     if struck == "machine":
+        from hil.campaign.machine_strikes import MachineOptions
+
         others = {"--target": set(targets) - {"qemu"}, "--workers": workers > 1, "--dask": dask, "--shard": shard}
         _refuse(others | {"--confirm": confirm, "--exhaustive": exhaustive, "--plan": plan_only})
-        _strike_machine(described, out, trials=trials or described.campaign.trials, as_json=as_json)
+        wanted_trials = trials or described.campaign.trials
+        machine_options = MachineOptions(trials=wanted_trials, density=density or 0.0, parts=parts)
+        _strike_machine(described, out, machine_options, as_json=as_json)
         return
+    if density is not None or parts:
+        raise click.UsageError("--density and --part go with --strike machine; what cells are struck is the campaign's")
     if exhaustive:
         _carry_out_exhaustive(described, out, workers, as_json=as_json)
         return
@@ -90,8 +106,8 @@ def _refuse(others: dict[str, object]) -> None:
         raise click.UsageError(f"--strike machine goes without {', '.join(given)}: it has one emulated board")
 
 
-def _strike_machine(campaign: CampaignFile, out: Path | None, *, trials: int, as_json: bool) -> None:
-    """Strike every class of memory ``trials`` times, write rows and report to ``out``, and print the report."""
+def _strike_machine(campaign: CampaignFile, out: Path | None, options: MachineOptions, *, as_json: bool) -> None:
+    """Strike the machine's memory, write rows and report to ``out``, and print the report."""
     from hil.campaign.machine_strikes import strike_machine
     from hil.commands.progress import shown_progress
     from hil.commands.results import interruptible, new_directory
@@ -99,7 +115,7 @@ def _strike_machine(campaign: CampaignFile, out: Path | None, *, trials: int, as
 
     directory = out if out is not None else new_directory(f"{campaign.campaign.name}-machine")
     with interruptible(f"the same command and --out {directory}"), shown_progress() as progress:
-        strike_machine(campaign, out=directory, trials=trials, progress=progress)
+        strike_machine(campaign, out=directory, options=options, progress=progress)
     mix = machine_mix(directory)
     (directory / "machine.txt").write_text(mix_table(mix))
     click.echo(json.dumps(mix_json(mix)) if as_json else f"{mix_table(mix)}\nresults  {directory}")

@@ -126,6 +126,7 @@ def test_a_program_that_fails_is_quoted() -> None:
     [
         (["--strike", "machine", "--workers", "2"], "goes without --workers"),
         (["--strike", "machine", "--target", "pty"], "goes without --target"),
+        (["--density", "8"], "go with --strike machine"),
         (["--strike", "machine"], "hil board build-qemu"),
         (["--target", "qemu"], "hil board build-qemu"),
     ],

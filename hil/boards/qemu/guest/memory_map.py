@@ -51,16 +51,20 @@ def processes() -> Iterator[tuple[Path, str]]:
             yield folder, PROCESSES[line[3]]
 
 
-def mapped(folder: Path) -> Iterator[tuple[int, bool]]:
-    """Give the frames that a process has in memory, each with whether a file stands behind it."""
+def mapped(folder: Path, process: str) -> Iterator[tuple[int, str]]:
+    """Give the frames that a process has in memory, each with what it is."""
     for line in (folder / "maps").read_text().splitlines():
-        span, _, _, _, inode = line.split()[:5]
+        span, may, _, _, inode, *file = line.split()
         first, end = (int(text, 16) // PAGE for text in span.split("-"))
         if first >= 1 << 47:  # the kernel's own pages in every process
             continue
+        name = f"{process}: {'compiled code' if 'x' in may else 'own memory'}"
+        if inode != "0":
+            name = "interpreter" if Path(file[0]).name.startswith("python3") else "libraries"
         for entry in words(folder / "pagemap", first, end - first):
             if entry & PRESENT:
-                yield entry & FRAME, inode != "0"
+                private = inode != "0" and words(PAGE_FLAGS, entry & FRAME, 1)[0] & ANONYMOUS  # written to since
+                yield entry & FRAME, f"{process}: own memory" if private else name
 
 
 def classes() -> dict[int, str]:
@@ -73,10 +77,9 @@ def classes() -> dict[int, str]:
         for first, end in ranges(f" *{kind}"):
             found.update(dict.fromkeys(range(first, end), name))
     for folder, process in processes():
-        for page, of_file in mapped(folder):
+        for page, name in mapped(folder, process):
             if page in found and not found[page].startswith("kernel"):
-                private = words(PAGE_FLAGS, page, 1)[0] & ANONYMOUS
-                found[page] = "programs and libraries" if of_file and not private else f"{process}: own memory"
+                found[page] = name
     return found
 
 
