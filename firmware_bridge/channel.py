@@ -52,6 +52,8 @@ class Channel:
         self._clock = clock
         self._link = Link(role, baud=transport.baud)
         self._pending = b""
+        self._watched: tuple[int, ...] = ()
+        self._waiter = select.poll()
         self._overheard = b"" if role == "node" else None
         self.heard_s = clock()
         self._recorder = recorder or Recorder.from_environment(role, self.heard_s)
@@ -82,8 +84,13 @@ class Channel:
 
     def send(self, message: bytes, urgent: bool = False) -> None:
         """Queue a message and hand over what the line takes at once."""
-        self._link.send(message, urgent)
-        self._push(self._clock())
+        now_s = self._clock()
+        frame = None if self._pending else self._link.send_at_once(message, urgent, now_s)
+        if frame is None:
+            self._link.send(message, urgent)
+        else:
+            self._pending = frame
+        self._push(now_s, more=frame is None)
 
     def send_unreliable(self, packet: bytes) -> None:
         """Send a whole Space Packet once, see :meth:`.link.Link.send_unreliable`."""
@@ -164,13 +171,25 @@ class Channel:
         event_s = self._push_due(now_s)
         until_s = end_s if event_s is None or self._pending else min(end_s, event_s)
         line = self.transport.fileno()
-        readable, _, _ = select.select(
-            [line, *also], [line] if self._pending else [], [], until_s - now_s if until_s > now_s else 0.0
-        )
+        readable = [
+            descriptor
+            for descriptor, event in self._poller(line, also).poll(1e3 * (until_s - now_s) if until_s > now_s else 0)
+            if event != select.POLLOUT
+        ]
         ours = line in readable
         if ours:
             self._pull()
         return len(readable) > ours
+
+    def _poller(self, line: int, also: Sequence[int]) -> select.poll:
+        """Give what waits for the line and for ``also``; the last one again where it is the same."""
+        watched = (line, bool(self._pending), *also)
+        if watched != self._watched:
+            self._watched, self._waiter = watched, select.poll()
+            for descriptor in also:
+                self._waiter.register(descriptor, select.POLLIN)
+            self._waiter.register(line, select.POLLIN | select.POLLOUT if self._pending else select.POLLIN)
+        return self._waiter
 
     def _push_due(self, now_s: float) -> float | None:
         """Hand over what the link wants to send by now; gives when it wants to send again."""
@@ -231,8 +250,8 @@ class Channel:
             if self._link.receive(data, now_s):
                 self.heard_s = now_s
 
-    def _push(self, now_s: float) -> None:
-        more = True
+    def _push(self, now_s: float, more: bool = True) -> None:
+        """Hand over what is pending, then, if ``more``, what the link has to send by now."""
         while more or self._pending:
             if not self._pending:
                 self._pending = self._link.to_transmit(now_s)

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from . import codec
 from . import messages as m
+from .apids import APID_SYNC, DATA, STREAM_OF
 from .framing import FrameDecoder
-from .link import APID_SYNC, DATA, STREAM_OF
 from .packets import PacketType, SpacePacket, decode_packet
 from .session import Sync, SyncKind
 from .streams import Receiver

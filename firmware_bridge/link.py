@@ -7,16 +7,17 @@ exactly once and in the order of its stream, or the session ends and both ends k
 from __future__ import annotations
 
 import secrets
-import struct
 from collections import deque
 from collections.abc import Callable
 from typing import Literal
 
+from .apids import APID_ACK, APID_SYNC, DATA, PART, STREAM_OF, UNRELIABLE
 from .estimate import FrameSize, RoundTrip
 from .framing import DELIMITER, FrameDecoder, encode_frame
 from .link_stats import LinkStats, gathered
 from .packets import (
     COUNT_MODULUS,
+    HEADER_BYTES,
     PacketType,
     SequenceFlags,
     SpacePacket,
@@ -24,18 +25,12 @@ from .packets import (
     encode_packet,
     join_packet,
 )
+from .sender import Sender
 from .session import Sync, SyncKind, check_peer
-from .streams import Receiver, Sender, Stream
+from .streams import Receiver, Stream
 
 Role = Literal["host", "node"]
 
-APID_SYNC = 0x100
-APID_ACK = 0x101
-APID_URGENT = 0x110
-APID_BULK = 0x111
-
-UNRELIABLE = range(0x120, 0x130)
-"""APIDs of packets that are sent once and never again: telemetry that is soon out of date."""
 UNRELIABLE_KEPT = 64
 """So many of them wait for a program that does not fetch them; the oldest go first."""
 
@@ -50,9 +45,6 @@ ABANDONED_S = 60.0
 BATCH_BYTES = 4096
 """What :meth:`Link.to_transmit` gives at a time, but for the frame that crosses this line."""
 
-STREAM_OF = {APID_URGENT: Stream.URGENT, APID_BULK: Stream.BULK}
-_APID_OF = (APID_URGENT, APID_BULK)
-DATA = struct.Struct(">HH")
 _SYNC_REPEAT_S = 0.1
 _SYNC_REPEAT_LIMIT_S = 0.5
 _PACING_SLACK_S = 0.003
@@ -97,6 +89,8 @@ class Link:
     ) -> None:
         self._is_host = role == "host"
         self._out_type = PacketType.TELECOMMAND if self._is_host else PacketType.TELEMETRY
+        self._out_idents = [self._out_type << 12 | apid for apid in STREAM_OF]
+        self._in_streams = {(1 - self._out_type) << 12 | apid: stream for apid, stream in STREAM_OF.items()}
         self._baud = baud
         self._nonce_source = nonce
         self._decoder = FrameDecoder()
@@ -117,7 +111,7 @@ class Link:
         self._start_streams()
 
     def _start_streams(self) -> None:
-        self._sender = Sender(self._size, self._round_trip, DATA.size)
+        self._sender = Sender(self._size, self._round_trip, PART.size)
         self._receiver = Receiver()
         self._ack_at_s = None
 
@@ -155,6 +149,18 @@ class Link:
             return
         self._sender.send(message, Stream.URGENT if urgent else Stream.BULK)
         self._stats.messages_sent += 1
+
+    def send_at_once(self, message: bytes, urgent: bool, now_s: float) -> bytes | None:
+        """Give the frame of a message that can go out alone and now; None leaves it to :meth:`send`."""
+        ack_s, stream = self._ack_at_s, Stream.URGENT if urgent else Stream.BULK
+        if not self._open or self._control or (ack_s is not None and (ack_s <= now_s or self._baud is not None)):
+            return None
+        if not self._line_is_free(now_s, 0) or (numbers := self._sender.at_once(message, stream, now_s)) is None:
+            return None
+        frame = self._part(stream, SequenceFlags.UNSEGMENTED, *numbers, message)
+        self._stats.messages_sent += 1
+        self._count_sent(1, len(frame), now_s)
+        return frame
 
     def received(self) -> list[bytes]:
         """The messages that arrived since the last call."""
@@ -205,6 +211,14 @@ class Link:
         self._stats.bytes_received += len(data)
         heard = 0
         for body in self._decoder.feed(data):
+            if len(body) > PART.size and self._open:
+                ident, control, length, tag, transmission = PART.unpack_from(body)
+                stream = self._in_streams.get(ident)
+                if stream is not None and tag == self._nonce & 0xFFFF and length == len(body) - HEADER_BYTES - 1:
+                    heard += 1
+                    count = control & (COUNT_MODULUS - 1)
+                    self._receiver.receive(stream, count, control >> 14, transmission, body[PART.size :])
+                    continue
             packet = decode_packet(body)
             if packet is None:
                 self._stats.bad_packets += 1
@@ -224,22 +238,12 @@ class Link:
         return heard
 
     def _dispatch(self, packet: SpacePacket, now_s: float) -> None:
-        _, apid, flags, count, data = packet
-        stream = STREAM_OF.get(apid)
-        if stream is not None and self._open and len(data) > DATA.size:
-            tag, transmission = DATA.unpack_from(data)
-            if tag == self._nonce & 0xFFFF:
-                self._receiver.receive(stream, count, flags, transmission, data[DATA.size :])
-                return
-        self._dispatch_other(packet, stream, now_s)
-
-    def _dispatch_other(self, packet: SpacePacket, stream: Stream | None, now_s: float) -> None:
         """What is not a part of a message of this session."""
         if packet.apid == APID_SYNC:
             self._on_sync(packet.data, now_s)
         elif packet.apid in UNRELIABLE:
             self._unreliable.append(encode_packet(packet))
-        elif len(packet.data) <= DATA.size or (stream is None and packet.apid != APID_ACK):
+        elif len(packet.data) <= DATA.size or packet.apid not in (APID_ACK, *STREAM_OF):
             self._stats.bad_packets += 1
         elif not self._open or int.from_bytes(packet.data[:2], "big") != self._nonce & 0xFFFF:
             self._stats.stale += 1
@@ -308,19 +312,21 @@ class Link:
             if chosen is None:
                 break
             packet, transmission = chosen
-            head = DATA.pack(self._nonce & 0xFFFF, transmission & 0xFFFF)
-            frame = self._frame(_APID_OF[packet.stream], packet.flags, packet.count, head + packet.data)
+            frame = self._part(packet.stream, packet.flags, packet.count, transmission, packet.data)
             if packet.tries > 1:
                 frame = DELIMITER + frame  # the delimiter of the frame before may be what was lost
             out.append(frame)
             size += len(frame)
         if self._sender.stuck:
             self._give_up_session()
+        self._count_sent(len(out), size, now_s)
+        return b"".join(out) if len(out) != 1 else out[0]
+
+    def _count_sent(self, frames: int, size: int, now_s: float) -> None:
         if self._baud is not None and size:
             self._line_free_s = max(now_s, self._line_free_s) + size * 10 / self._baud
-        self._stats.frames_sent += len(out)
+        self._stats.frames_sent += frames
         self._stats.bytes_sent += size
-        return b"".join(out) if len(out) != 1 else out[0]
 
     def _is_abandoned(self, now_s: float) -> bool:
         since_s = self._sender.unanswered_since_s
@@ -390,6 +396,11 @@ class Link:
         count = self._counts[apid]
         self._counts[apid] = (count + 1) % COUNT_MODULUS
         return count
+
+    def _part(self, stream: Stream, flags: int, count: int, transmission: int, data: bytes) -> bytes:
+        control, length = flags << 14 | count & (COUNT_MODULUS - 1), len(data) + PART.size - HEADER_BYTES - 1
+        head = PART.pack(self._out_idents[stream], control, length, self._nonce & 0xFFFF, transmission & 0xFFFF)
+        return encode_frame(head + data)
 
     def _frame(self, apid: int, flags: int, count: int, data: bytes) -> bytes:
         return encode_frame(join_packet(self._out_type, apid, flags, count & (COUNT_MODULUS - 1), data))

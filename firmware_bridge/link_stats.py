@@ -6,7 +6,8 @@ from dataclasses import dataclass, replace
 
 from .estimate import FrameSize, RoundTrip
 from .framing import FrameDecoder
-from .streams import Receiver, Sender
+from .sender import Sender
+from .streams import Receiver
 
 
 @dataclass(slots=True)

@@ -17,6 +17,8 @@ COUNT_MODULUS = 1 << 14
 IDLE_APID = 0x7FF
 
 _HEADER = struct.Struct(">HHH")
+_unpack_header = _HEADER.unpack_from
+_as_tuple = tuple.__new__
 
 
 class PacketType(IntEnum):
@@ -73,9 +75,11 @@ def join_packet(kind: int, apid: int, flags: int, sequence: int, data: bytes) ->
 
 def decode_packet(body: bytes) -> SpacePacket | None:
     """The packet in ``body``, or None where the header is not ours or the length is not what it says."""
-    if len(body) <= HEADER_BYTES:
+    size = len(body)
+    if size <= HEADER_BYTES:
         return None
-    ident, control, length = _HEADER.unpack_from(body)
-    if ident & 0xE800 or length != len(body) - HEADER_BYTES - 1:
+    ident, control, length = _unpack_header(body)
+    if ident & 0xE800 or length != size - HEADER_BYTES - 1:
         return None
-    return SpacePacket(ident >> 12, ident & 0x7FF, control >> 14, control & 0x3FFF, body[HEADER_BYTES:])
+    fields = (ident >> 12, ident & 0x7FF, control >> 14, control & 0x3FFF, body[HEADER_BYTES:])
+    return _as_tuple(SpacePacket, fields)  # half the time of SpacePacket(...)

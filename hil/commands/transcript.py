@@ -66,8 +66,8 @@ def show(file: Path) -> None:
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="File to write.")
 def packets(file: Path, out: Path) -> None:
     """Write the telemetry in FILE that the node sent unasked, as CCSDS Space Packets (see `hil export xtce`)."""
+    from firmware_bridge.apids import UNRELIABLE
     from firmware_bridge.conversation import frames_of
-    from firmware_bridge.link import UNRELIABLE
     from firmware_bridge.packets import encode_packet
     from firmware_bridge.transcript import read_transcript
 

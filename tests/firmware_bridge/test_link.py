@@ -257,3 +257,39 @@ def test_acknowledgements_ride_along_with_data_on_a_busy_paced_line():
     assert acks > 100
     assert pair.writes < frames - 0.8 * acks
     assert sum(each.retransmitted for each in stats) == 0
+
+
+# ---- what goes out at once ------------------------------------------------------------------------------------
+
+
+@settings(deadline=None)
+@given(
+    baud=st.sampled_from([None, 921_600]),
+    sent=st.lists(st.tuples(st.integers(1, 300), st.booleans(), st.booleans(), st.floats(0.0, 0.01)), max_size=90),
+)
+def test_a_message_sent_at_once_is_the_same_on_the_wire(baud, sent):
+    """Through the queue or around it: the same bytes, acknowledgements and full windows in between included."""
+    queued, direct = Pair(baud=baud), Pair(baud=baud)
+    for pair in (queued, direct):
+        pair.run(1.0, lambda pair=pair: pair.host.established)
+    now_s = queued.now_s
+    for size, urgent, answered, pause_s in sent:
+        message = bytes(size)
+        queued.host.send(message, urgent)
+        expected = queued.host.to_transmit(now_s)
+        frame = direct.host.send_at_once(message, urgent, now_s)
+        assert frame is not None or size > 200 or baud is not None or queued.host.stats.messages_sent > 1
+        if frame is None:
+            direct.host.send(message, urgent)
+            frame = direct.host.to_transmit(now_s)
+        assert frame == expected
+        for pair in (queued, direct):
+            pair.node.receive(frame, now_s)
+        now_s += pause_s
+        if answered:
+            for pair in (queued, direct):
+                pair.node.send(b"answer")
+                while data := pair.node.to_transmit(now_s):
+                    pair.host.receive(data, now_s)
+    assert queued.host.stats == direct.host.stats
+    assert queued.host.next_event(now_s) == direct.host.next_event(now_s)

@@ -6,14 +6,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from firmware_bridge import link as link_module
+from firmware_bridge.apids import APID_ACK, APID_BULK, APID_SYNC, APID_URGENT
 from firmware_bridge.codec import catalogue_crc
 from firmware_bridge.errors import LinkError
 from firmware_bridge.framing import encode_frame
 from firmware_bridge.line import Impairment, LineSpec
-from firmware_bridge.link import ABANDONED_S, APID_ACK, APID_BULK, APID_SYNC, APID_URGENT, Link
+from firmware_bridge.link import ABANDONED_S, Link
 from firmware_bridge.packets import PacketType, SpacePacket, encode_packet
+from firmware_bridge.sender import GIVE_UP_TRIES
 from firmware_bridge.session import LINK_VERSION, SyncKind
-from firmware_bridge.streams import GIVE_UP_TRIES, MAX_MESSAGE
+from firmware_bridge.streams import MAX_MESSAGE
 from tests.link_pair import Pair, exchange
 
 

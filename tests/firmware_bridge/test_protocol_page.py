@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 import firmware_bridge
 from firmware_bridge import codec
+from firmware_bridge.apids import APID_ACK, APID_BULK, APID_SYNC, APID_URGENT
 from firmware_bridge.bridge import SILENCE_S
 from firmware_bridge.framing import (
     MAX_BODY,
@@ -22,17 +23,7 @@ from firmware_bridge.framing import (
     cobs_encode,
     encode_frame,
 )
-from firmware_bridge.link import (
-    ABANDONED_S,
-    ACK_DELAY_S,
-    ACK_EVERY,
-    APID_ACK,
-    APID_BULK,
-    APID_SYNC,
-    APID_URGENT,
-    RIDE_DELAY_S,
-    Link,
-)
+from firmware_bridge.link import ABANDONED_S, ACK_DELAY_S, ACK_EVERY, RIDE_DELAY_S, Link
 from firmware_bridge.packets import SpacePacket, decode_packet, encode_packet
 from firmware_bridge.responder import CAPACITY
 from firmware_bridge.session import LINK_VERSION, SyncKind

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from firmware_bridge.apids import UNRELIABLE
 from firmware_bridge.framing import FrameDecoder
-from firmware_bridge.link import UNRELIABLE, UNRELIABLE_KEPT, Link
+from firmware_bridge.link import UNRELIABLE_KEPT, Link
 from firmware_bridge.messages import Abnormal, AbnormalKind, Configure, Done, Run, TelemetryRequest
 from firmware_bridge.packets import decode_packet
 from firmware_bridge.telemetry import HOUSEKEEPING
