@@ -10,7 +10,7 @@ import numpy as np
 import hil
 from benchmarks.board_memory import board_memory
 from benchmarks.contest import Contest
-from benchmarks.public_models import perceptron, public, session
+from benchmarks.public_models import perceptron, public, public_on_two_threads, session
 from hil.workloads import digits
 from node.computer import Computer
 
@@ -44,6 +44,9 @@ CONTESTS = {
     "dscnn-int8": public("dscnn_kws_int8"),
     "mobilenet-int8": public("mobilenet_vww_int8"),
     "wakeword-int8": public("conv1d_wakeword_int8"),
+    "resnet8-two-threads": public_on_two_threads("resnet8_ic_fp32"),
+    "mobilenet-two-threads": public_on_two_threads("mobilenet_vww_fp32"),
+    "unet-two-threads": public_on_two_threads("unet_opssat_patch_fp32"),
     "board-memory": lambda: board_memory("resnet8_ic_fp32"),
     "language-model": public("decoder_llama_step_fp32"),
 }

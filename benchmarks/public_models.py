@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -82,6 +83,32 @@ def plain_run(path: Path) -> Iterator[Contest]:
         engine.run()
 
     yield Contest(ours=run if indices else engine.run, reference=bound(str(path), inputs))
+
+
+@contextmanager
+def two_threads(path: Path) -> Iterator[Contest]:
+    """Hold two threads against one, by the clock on the wall."""
+    if not path.is_file():
+        raise NotMeasurable(f"{path} is not there: set FLIGHTNODE_MODELS")
+    if len(os.sched_getaffinity(0)) < 2:
+        raise NotMeasurable("this process may use one processor only")
+    inputs = some_inputs(str(path))
+    image = hil.compile_model(path, {name: values.shape for name, values in inputs.items()})
+    (one, alone), (two, shared) = engine_of(image), engine_of(image, threads=2)
+    for engine in (one, two):
+        for name, values in inputs.items():
+            engine.write_input(name, values)
+        engine.run()
+    assert (alone.u8 == shared.u8).all()
+    try:
+        yield Contest(ours=two.run, reference=one.run, clock=time.perf_counter)
+    finally:
+        two.close()
+
+
+def public_on_two_threads(name: str):
+    """Give the contest of two threads on a public model by the name of its folder."""
+    return lambda: two_threads(MODELS / name / "model.onnx")
 
 
 def public(name: str):

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from firmware_bridge.errors import ConfigError, FlightNodeError
 from firmware_bridge.messages import Progress
+from node.machine import MOST_THREADS
 
 if TYPE_CHECKING:
     from node.serve import Stop
@@ -109,12 +110,26 @@ def _add_computer_options(parser: argparse.ArgumentParser) -> None:
         default=True,
         help="compile or load all kernels before the first request, so that none counts as hung (default: yes)",
     )
+    parser.add_argument(
+        "--threads",
+        type=thread_count,
+        default=1,
+        metavar="N",
+        help="threads that share the large operators of a model; every byte is that of one (default: %(default)s)",
+    )
 
 
 def count(text: str) -> int:
     """Read a number of at least one."""
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r}: give 1 or more")
+    return int(text)
+
+
+def thread_count(text: str) -> int:
+    """Read a number of threads."""
+    if count(text) > MOST_THREADS:
+        raise argparse.ArgumentTypeError(f"{text!r}: give at most {MOST_THREADS}")
     return int(text)
 
 
@@ -130,6 +145,7 @@ def default_storage() -> Path:
 def _serve(options: argparse.Namespace) -> int:
     warm_up = "--warm-up" if options.warm_up else "--no-warm-up"
     command = [sys.executable, "-m", "node", "compute", "--storage", str(options.storage), warm_up]
+    command += ["--threads", str(options.threads)]
     return serve(options.port, options.storage, command, once=options.once, temporary=options.temporary)
 
 
@@ -197,7 +213,7 @@ def _compute(options: argparse.Namespace) -> int:
     from node.service import Service
 
     prepare = warm_up_usual_kernels if options.warm_up else None
-    factory = partial(Service, options.storage, in_process=False)
+    factory = partial(Service, options.storage, in_process=False, threads=options.threads)
     return run_child(options.fd, options.storage, factory, prepare)
 
 

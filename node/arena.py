@@ -118,19 +118,24 @@ class Arena:
     ----------
     layout : Layout
         Placed regions.
+    spare_bytes : int
+        Bytes behind the buffer, no part of the memory that is struck: scratch for more threads than one.
 
     Attributes
     ----------
     u8, i32, f32 : ndarray
         The whole buffer seen as one-dimensional arrays of that type, without a copy.
+    with_spare : ndarray of uint8
+        The buffer and the bytes behind it.
     """
 
-    def __init__(self, layout: Layout) -> None:
+    def __init__(self, layout: Layout, spare_bytes: int = 0) -> None:
         self.layout = layout
         size = layout.arena_bytes
-        raw = np.zeros(size + ALIGNMENT_BYTES, np.uint8)
+        raw = np.zeros(size + spare_bytes + ALIGNMENT_BYTES, np.uint8)
         start = -raw.ctypes.data % ALIGNMENT_BYTES
-        self.u8: Bytes = raw[start : start + size]
+        self.with_spare: Bytes = raw[start : start + size + spare_bytes]
+        self.u8: Bytes = self.with_spare[:size]
         self.i32 = self.u8.view(np.int32)
         self.f32 = self.u8.view(np.float32)
         self._views = {r.name: self.u8[r.offset : r.offset + r.size_bytes] for r in layout if r.offset >= 0}

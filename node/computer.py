@@ -14,7 +14,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from firmware_bridge.errors import DataError, Refused
+from firmware_bridge.errors import ConfigError, DataError, Refused
 from firmware_bridge.messages import Fault, Readback
 from node.arena import Arena
 from node.checked_inference import CheckedInference, Resume, answer_alarm
@@ -25,6 +25,8 @@ from node.ecc import CODES, DecodeReport, ProtectedRegion, Scrubber
 from node.errors import OutputWithheld
 from node.interrupts import raise_interrupt
 from node.layout import layout_of, saved_regions
+from node.machine import MOST_THREADS
+from node.model.crew import plan_crew
 from node.model.engine import Engine, load_image
 from node.model.image import Image
 from node.protection import OnDetected, Protection
@@ -67,6 +69,8 @@ class Computer:
         What a functional interrupt does (see :mod:`node.interrupts`); the default raises.
     throttle : Throttle, optional
         The board's heat control, if it outlives this computer; one of its own where not given.
+    threads : int
+        How many threads share the large steps; every byte is that of one thread.
 
     Examples
     --------
@@ -85,16 +89,21 @@ class Computer:
         storage: Path | None = None,
         interrupt: Callable[[int], None] = raise_interrupt,
         throttle: Throttle | None = None,
+        threads: int = 1,
     ) -> None:
+        if not 1 <= threads <= MOST_THREADS:
+            raise ConfigError(f"threads = {threads}: choose 1 to {MOST_THREADS}")
         self.image = image
         self.protection = protection or Protection()
         self.layout = layout_of(image, self.protection)
-        self.arena = Arena(self.layout)
-        self.engine = Engine(image, self.arena)
+        plan = plan_crew(image, self.layout.arena_bytes, threads)
+        self.arena = Arena(self.layout, plan.spare_bytes)
+        self.engine = Engine(image, self.arena, plan)
         self.counters = Counters()
         self._inference_s = 0.0  # the last one's computing time
         self._inputs: Mapping[str, NDArray[np.generic]] = {}  # the last ones written
         self._resources = ExitStack()
+        self._resources.callback(self.engine.close)
         self.throttle = throttle or self._resources.enter_context(closing(Throttle()))
         self._load()
         self.guarded = self._guard()

@@ -6,6 +6,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+MOST_THREADS = 16
+"""Threads that may share a model's operators; boards have four cores."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Check:

@@ -56,8 +56,9 @@ class Service:
         True where a functional interrupt must not kill or hang the process (it is raised instead).
     """
 
-    def __init__(self, storage: Path, *, in_process: bool) -> None:
+    def __init__(self, storage: Path, *, in_process: bool, threads: int = 1) -> None:
         self._storage = storage
+        self._threads = threads
         self._interrupt = raise_interrupt if in_process else real_interrupt
         self._image: Image | None = None
         self._protection = Protection()
@@ -140,6 +141,7 @@ class Service:
             storage=self._storage,
             interrupt=self._interrupt,
             throttle=self._throttle,
+            threads=self._threads,
         )
         self._rehearse(self._computer)
         if self._samples:

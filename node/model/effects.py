@@ -16,6 +16,7 @@ from node.errors import PayloadCrash
 from node.kernels.inference.incremental import tables
 from node.layout import layout_of
 from node.model.accumulators import ACCUMULATOR_BITS, locate, run_struck_step
+from node.model.crew import LEAST_WORK, plan_crew
 from node.model.engine import Engine, load_image
 from node.model.image import Image
 from node.protection import Protection
@@ -99,11 +100,13 @@ class Effects:
     outputs: NDArray[np.uint8]
 
 
-def engine_of(image: Image) -> tuple[Engine, Arena]:
-    """Give an engine on an arena of its own, loaded and without protection."""
-    arena = Arena(layout_of(image, Protection()))
+def engine_of(image: Image, threads: int = 1, least_work: int = LEAST_WORK) -> tuple[Engine, Arena]:
+    """Give an engine on an arena of its own, loaded and without protection; see :func:`node.model.crew.plan_crew`."""
+    layout = layout_of(image, Protection())
+    plan = plan_crew(image, layout.arena_bytes, threads, least_work)
+    arena = Arena(layout, plan.spare_bytes)
     load_image(arena, image)
-    return Engine(image, arena), arena
+    return Engine(image, arena, plan), arena
 
 
 class WholeRuns:

@@ -13,6 +13,7 @@ from node.arena import Arena
 from node.errors import PayloadCrash
 from node.jit import entry_of
 from node.kernels.inference import dispatch, fused
+from node.model.crew import Crew, CrewPlan
 from node.model.image import Image, TensorSpec
 from node.model.steps import STEP_WORDS, Opcode
 
@@ -35,14 +36,20 @@ class Engine:
         For the names and places of inputs and outputs.
     arena : Arena
         Holds regions ``weights``, ``activations`` and ``steps`` as the image was compiled for them.
+    plan : CrewPlan, optional
+        For more threads than one; the arena has its spare bytes.
     """
 
-    def __init__(self, image: Image, arena: Arena) -> None:
+    def __init__(self, image: Image, arena: Arena, plan: CrewPlan | None = None) -> None:
         self.image = image
         self.n_steps = len(image.steps)
-        self._memory = (arena.u8, arena.i32, arena.f32)
         self._table = arena.view("steps").view(np.int64).reshape(-1, STEP_WORDS)
+        self._memory = (arena.with_spare, arena.i32, arena.f32)
         self._row = np.zeros(STEP_WORDS, np.int64)
+        self._crew: Crew | None = None
+        if plan is not None and plan.large.any():
+            self._crew = Crew(plan, self._memory, self._table)
+            self._row = self._crew.row
         self._frame = np.empty(0, np.int64)
         self._frame_place = 0
         self.checked: CheckedRunner | None = None
@@ -73,9 +80,16 @@ class Engine:
                 if failed >= 0:
                     raise self._invalid(first)
                 return
+        if self._crew is not None:
+            self._crew.call(first, last)
         failed = fused.run_plan(self._frame_place or self._prepare(), first, last)
         if failed >= 0:
             raise self._invalid(failed)
+
+    def close(self) -> None:
+        """End the threads that help, if there are any."""
+        if self._crew is not None:
+            self._crew.close()
 
     def _prepare(self) -> int:
         """Write what the compiled plan reads: addresses, and which interpreter runs which neighbouring steps.
@@ -88,9 +102,11 @@ class Engine:
         for first, last in pairwise(cuts if self.n_steps else ()):
             interpret = _interpreter(bool(general[first]))
             segments += (first, last, entry_of(interpret, self._memory, self._table, self._row, first, last))
-        u8, table, row = self._memory[0], self._table, self._row
-        places = (u8.ctypes.data, u8.size, table.ctypes.data, len(table), row.ctypes.data, row.size)
-        self._frame = np.array([*places, len(segments) // fused.SEGMENT_WORDS, *segments], np.int64)
+        whole, i32, _ = self._memory
+        table, row = self._table, self._row
+        places = (whole.ctypes.data, i32.nbytes, table.ctypes.data, *table.shape, row.ctypes.data)
+        sizes = (row.size, whole.size - i32.nbytes, len(segments) // fused.SEGMENT_WORDS)
+        self._frame = np.array([*places, *sizes, *segments], np.int64)
         self._frame_place = self._frame.ctypes.data
         return self._frame_place
 

@@ -13,8 +13,9 @@ from onnx import numpy_helper
 import hil
 from hil.compiler import compile_model
 from node.computer import Computer
+from node.model.effects import engine_of
 from node.model.steps import Opcode
-from tests.onnx_models import engine_of, reference
+from tests.onnx_models import reference
 
 ROOT = Path(hil.__file__).parent.parent
 MODELS = Path(os.environ.get("FLIGHTNODE_MODELS", ROOT.parent / "shared" / "models"))
@@ -57,10 +58,14 @@ def compare(name: str) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
     golden = np.load(folder(name) / "golden.npz")
     shapes = {key[3:]: golden[key].shape for key in golden if key.startswith("in/")}
     image = compile_model(folder(name) / "model.onnx", shapes)
-    engine, _ = engine_of(image)
-    for spec in image.inputs:
-        engine.write_input(spec.name, golden[f"in/{spec.name}"].reshape(spec.shape))
-    engine.run()
+    engine, arena = engine_of(image)
+    crew, shared = engine_of(image, 2)
+    for one in (engine, crew):
+        for spec in image.inputs:
+            one.write_input(spec.name, golden[f"in/{spec.name}"].reshape(spec.shape))
+        one.run()
+    crew.close()
+    np.testing.assert_array_equal(shared.u8, arena.u8, "two threads leave the memory as one does")
     kept = [
         [golden[f"{kind}/{spec.name}"].reshape(spec.shape) for kind in ("out", "out_opt")] for spec in image.outputs
     ]

@@ -39,6 +39,8 @@ def flightnode(*arguments: str) -> subprocess.CompletedProcess[str]:
         (["--port", "tcp://localhost"], 2, "give tcp://ADDRESS:PORT"),
         (["--port", "pty:", "--storage", "/dev/null/below"], 2, "--storage"),
         ([], 2, "--port"),
+        (["--port", "pty:", "--threads", "0"], 2, "--threads"),
+        (["--port", "pty:", "--threads", "17"], 2, "give at most 16"),
     ],
 )
 def test_a_mistake_is_told_in_a_line_with_its_code(arguments: list[str], code: int, words: str, tmp_path: Path) -> None:
@@ -158,6 +160,7 @@ def test_the_real_computer_answers_dies_and_answers_the_same(tmp_path: Path) -> 
     np.savez(inputs, **{spec.name: np.random.default_rng(5).random((4, *spec.shape[1:])).astype(spec.dtype)})
     master, path = open_pty()
     arguments = [sys.executable, "-m", "node", "serve", "--port", f"pty:{path}", "--storage", str(tmp_path)]
+    arguments += ["--threads", "2"]
     with subprocess.Popen(arguments, cwd=REPO, stderr=subprocess.DEVNULL) as process:
         with Bridge(Channel(master, "host")) as bridge:
             bridge.hello()

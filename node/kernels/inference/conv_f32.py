@@ -18,16 +18,13 @@ from node.kernels.inference.columns import (
     IN_A,
     IN_C,
     IN_W,
-    INVALID,
     KERNEL_H,
     KERNEL_W,
     LOW,
-    OK,
     OUT,
     OUT_C,
     OUT_H,
     OUT_W,
-    SCRATCH,
     STRIDE_H,
     STRIDE_W,
     WEIGHTS,
@@ -41,18 +38,21 @@ from node.kernels.inference.tiles_f32 import PAIR, ROWS, row_f32, row_wide_f32, 
 
 
 @kernel
-def multiply(u8: Any, row: Any, group: int, pixels: Any, inputs: Any) -> None:
-    """Compute some neighbouring output pixels of one group.
+def multiply(u8: Any, row: Any, place: Any, pixels: Any, inputs: Any) -> None:
+    """Compute some neighbouring output pixels of some panels of one group.
 
-    ``pixels`` are the first and their number; ``inputs`` are the byte of the first input, bytes from one pixel
-    to the next, and the runs as :data:`tile_f32` takes them.
+    ``place`` is the group, its first panel and the one after its last; ``pixels`` are the first and their number;
+    ``inputs`` are the byte of the first input, bytes from one pixel to the next, and the runs as :data:`tile_f32`
+    takes them.
     """
+    group, panel, end = place
     first, count = pixels
     left, stride, runs = inputs
     channels, depth = row[OUT_C] // row[GROUPS], runs[1] * runs[4]
-    columns = group * ((channels + LANES - 1) // LANES * LANES)
+    columns = group * ((channels + LANES - 1) // LANES * LANES) + panel * LANES
     weights, bias = row[WEIGHTS] + 4 * columns * depth, row[BIAS] + 4 * columns
-    out, line = row[OUT] + 4 * (first * row[OUT_C] + group * channels), 4 * row[OUT_C]
+    out, line = row[OUT] + 4 * (first * row[OUT_C] + group * channels + panel * LANES), 4 * row[OUT_C]
+    channels = min(channels, end * LANES) - panel * LANES
     clamp = (f32_from_bits(row[LOW]), f32_from_bits(row[HIGH]))
     while channels > 0:
         panels = 1
@@ -92,65 +92,53 @@ def scratch_bytes(row: Any, total: int) -> Any:
 
 
 @kernel
-def conv_f32(u8: Any, row: Any) -> int:
-    """Run a CONV_F32 row.
-
-    Parameters
-    ----------
-    u8 : ndarray
-        The whole arena as bytes.
-    row : ndarray of int64
-        The step, outside the arena.
-
-    Returns
-    -------
-    int
-        OK or INVALID.
-    """
-    total = u8.size
+def conv_is_valid_f32(row: Any, total: int) -> Any:
+    """Check a CONV_F32 row in an arena of that many bytes."""
     if row[ZERO_A] != 0 or not window_fits(row, 4, total):
-        return INVALID
-    if not product_fits(row, 4, scratch_bytes(row, total), total):
-        return INVALID
-    if is_dense(row) or ring_values(row, total // 4) < 0:
-        by_chunks(u8, row, is_dense(row))
-    else:
-        by_lines(u8, row)
-    return OK
+        return False
+    return product_fits(row, 4, scratch_bytes(row, total), total)
 
 
 @kernel
-def by_chunks(u8: Any, row: Any, dense: bool) -> None:
-    """Compute output pixels whose inputs lie side by side, or are gathered so."""
-    pixels, groups = row[OUT_H] * row[OUT_W], row[GROUPS]
-    depth = row[KERNEL_H] * row[KERNEL_W] * (row[IN_C] // groups)
+def in_lines_f32(row: Any, total: int) -> Any:
+    """Tell whether a valid row is computed row by row, else by gathered or neighbouring pixels."""
+    return not is_dense(row) and ring_values(row, total // 4) >= 0
+
+
+@kernel
+def by_chunks_f32(u8: Any, row: Any, share: Any, scratch: int) -> None:
+    """Compute a share (see ``shares``) of the output pixels, whose inputs lie side by side, or are gathered so."""
+    begin, end, group, groups_end, panel, panels_end = share
+    dense = is_dense(row)
+    depth = row[KERNEL_H] * row[KERNEL_W] * (row[IN_C] // row[GROUPS])
     most = CHUNK if dense else TILE_ROWS
     runs = (0, 1, 0, 1, depth)
-    for group in range(groups):
-        start = 0
-        while start < pixels:
-            first, count = portion(start, pixels, most)
+    while group < groups_end:
+        start = begin
+        while start < end:
+            first, count = portion(start, end, most)
             left = row[IN_A] + 4 * first * depth
             if not dense:
-                left = row[SCRATCH]
+                left = scratch
                 gather(u8, row, 4, (first, count), group, left)
-            multiply(u8, row, group, (first, count), (left, 4 * depth, runs))
+            multiply(u8, row, (group, panel, panels_end), (first, count), (left, 4 * depth, runs))
             start = first + count
+        group += 1
 
 
 @kernel
-def by_lines(u8: Any, row: Any) -> None:
-    """Compute output pixels row by row, on the input itself or, where windows overhang, on a ring."""
+def by_lines_f32(u8: Any, row: Any, begin: int, end: int, ring: int) -> None:
+    """Compute some rows of output pixels, on the input itself or, where windows overhang, on a ring."""
     pixel = 4 * row[IN_C]
     ringed = overhangs(row)
     size = pixel * (ring_width(row) if ringed else row[IN_W])
     step, length = row[DILATION_H] * size, row[KERNEL_W] * row[IN_C]
-    span = span_of(row)
-    for y in range(row[OUT_H]):
+    span, panels = span_of(row), (row[OUT_C] + LANES - 1) // LANES
+    for y in range(begin, end):
         first = y * row[STRIDE_H]
         left, start = row[IN_A] + first * size, 0
         if ringed:
-            fill_ring(u8, row, 4, y, row[SCRATCH])
-            left, start = row[SCRATCH], first % span * size
+            fill_ring(u8, row, 4, y, y == begin, ring)
+            left, start = ring, first % span * size
         runs = (start, row[KERNEL_H], step, span * size, length)
-        multiply(u8, row, 0, (y * row[OUT_W], row[OUT_W]), (left, row[STRIDE_W] * pixel, runs))
+        multiply(u8, row, (0, 0, panels), (y * row[OUT_W], row[OUT_W]), (left, row[STRIDE_W] * pixel, runs))

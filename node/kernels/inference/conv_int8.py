@@ -27,11 +27,9 @@ from node.kernels.inference.columns import (
     HIGH,
     IN_A,
     IN_C,
-    INVALID,
     KERNEL_H,
     KERNEL_W,
     LOW,
-    OK,
     OUT,
     OUT_C,
     OUT_H,
@@ -56,17 +54,20 @@ from node.kernels.inference.tiles_int8 import begin_sums, row_int8, row_wide_int
 
 
 @kernel
-def multiply(u8: Any, row: Any, group: int, pixels: Any, inputs: Any) -> None:
-    """Compute some neighbouring output pixels of one group.
+def multiply(u8: Any, row: Any, place: Any, pixels: Any, inputs: Any) -> None:
+    """Compute some neighbouring output pixels of some panels of one group.
 
-    ``pixels`` are the first and their number; ``inputs`` are the byte of the first input, bytes from one pixel
-    to the next, and the runs as :data:`tile_int8` takes them.
+    ``place`` is the group, its first panel and the one after its last; ``pixels`` are the first and their number;
+    ``inputs`` are the byte of the first input, bytes from one pixel to the next, and the runs as :data:`tile_int8`
+    takes them.
     """
+    group, panel, end = place
     first, count = pixels
     left, stride, runs = inputs
     channels, depth = row[OUT_C] // row[GROUPS], runs[1] * runs[4]
-    column = group * ((channels + LANES - 1) // LANES * LANES)
-    out, line = row[OUT] + first * row[OUT_C] + group * channels, row[OUT_C]
+    column = group * ((channels + LANES - 1) // LANES * LANES) + panel * LANES
+    out, line = row[OUT] + first * row[OUT_C] + group * channels + panel * LANES, row[OUT_C]
+    channels = min(channels, end * LANES) - panel * LANES
     zero, low, high = row[ZERO_OUT], row[LOW], row[HIGH]
     weights, begin, scales = row[WEIGHTS], row[SCRATCH], row[SCALES]
     while channels > 0:
@@ -106,61 +107,62 @@ def input_bytes(row: Any, total: int) -> Any:
 
 
 @kernel
-def conv_int8(u8: Any, row: Any) -> int:
-    """Run a CONV_INT8 row.
-
-    Parameters
-    ----------
-    u8 : ndarray
-        The whole arena as bytes.
-    row : ndarray of int64
-        The step, outside the arena.
-
-    Returns
-    -------
-    int
-        OK or INVALID.
-    """
-    total = u8.size
+def conv_is_valid_int8(row: Any, total: int) -> Any:
+    """Check a CONV_INT8 row in an arena of that many bytes."""
     if not window_fits(row, 1, total) or not zeros_fit(row):
-        return INVALID
+        return False
     inputs = input_bytes(row, total)
     if inputs < 0 or not product_fits(row, 1, 4 * packed_columns(row) + inputs + SLACK, total):
-        return INVALID
-    columns, groups = packed_columns(row), row[GROUPS]
-    depth = row[KERNEL_H] * row[KERNEL_W] * (row[IN_C] // groups)
-    if not fits(row[SCALES], 4 * columns, 4, total) or row[WEIGHTS] > total - depth * columns - SLACK:
-        return INVALID
-    # An int8 with its top bit inverted is its value plus 128: one formula for both kinds of bytes.
-    flip = 128 if row[SIGNED] & 1 else 0
-    shift = flip + row[ZERO_A] - OFFSET
-    for column in range(0, columns, LANES):
-        begin = row[SCRATCH] + 4 * column
-        begin_sums(u8, row[WEIGHTS] + column * depth, depth, row[BIAS] + 4 * column, shift, begin)
-    if is_dense(row) or ring_values(row, total) < 0:
-        by_chunks(u8, row, depth, flip ^ OFFSET)
-    else:
-        by_lines(u8, row, flip ^ OFFSET)
-    return OK
+        return False
+    columns = packed_columns(row)
+    depth = row[KERNEL_H] * row[KERNEL_W] * (row[IN_C] // row[GROUPS])
+    return fits(row[SCALES], 4 * columns, 4, total) and row[WEIGHTS] <= total - depth * columns - SLACK
 
 
 @kernel
-def by_chunks(u8: Any, row: Any, depth: int, flip: int) -> None:
-    """Compute output pixels, up to eight at a time, whose inputs are gathered side by side."""
-    pixels, groups = row[OUT_H] * row[OUT_W], row[GROUPS]
-    left = row[SCRATCH] + 4 * packed_columns(row)
-    dense = is_dense(row)
-    for group in range(groups):
-        start = 0
-        while start < pixels:
-            first, count = portion(start, pixels, TILE_ROWS)
+def in_lines_int8(row: Any, total: int) -> Any:
+    """Tell whether a valid row is computed row by row, else by gathered pixels."""
+    return not is_dense(row) and ring_values(row, total) >= 0
+
+
+@kernel
+def flipped(row: Any) -> Any:
+    """Give the bits in which an input byte differs from what the tiles take.
+
+    An int8 with its top bit inverted is its value plus 128: one formula for both kinds of bytes.
+    """
+    return 128 if row[SIGNED] & 1 else 0
+
+
+@kernel
+def begin_conv_int8(u8: Any, row: Any) -> None:
+    """Write what the sums of a valid row begin with, at the start of its scratch."""
+    columns = packed_columns(row)
+    depth = row[KERNEL_H] * row[KERNEL_W] * (row[IN_C] // row[GROUPS])
+    shift = flipped(row) + row[ZERO_A] - OFFSET
+    for column in range(0, columns, LANES):
+        begin = row[SCRATCH] + 4 * column
+        begin_sums(u8, row[WEIGHTS] + column * depth, depth, row[BIAS] + 4 * column, shift, begin)
+
+
+@kernel
+def by_chunks_int8(u8: Any, row: Any, share: Any, left: int) -> None:
+    """Compute a share (see ``shares``) of the output pixels, up to eight at a time, inputs gathered at ``left``."""
+    begin, end, group, groups_end, panel, panels_end = share
+    dense, flip = is_dense(row), flipped(row) ^ OFFSET
+    depth = row[KERNEL_H] * row[KERNEL_W] * (row[IN_C] // row[GROUPS])
+    while group < groups_end:
+        start = begin
+        while start < end:
+            first, count = portion(start, end, TILE_ROWS)
             if dense:
                 copy_bytes(u8, row[IN_A] + first * depth, left, count * depth)
             else:
                 gather(u8, row, 1, (first, count), group, left)
             invert(u8, left, count * depth, flip)
-            multiply(u8, row, group, (first, count), (left, depth, (0, 1, 0, 1, depth)))
+            multiply(u8, row, (group, panel, panels_end), (first, count), (left, depth, (0, 1, 0, 1, depth)))
             start = first + count
+        group += 1
 
 
 @kernel
@@ -173,14 +175,14 @@ def invert(u8: Any, place: int, count: int, mask: int) -> None:
 
 
 @kernel
-def by_lines(u8: Any, row: Any, flip: int) -> None:
-    """Compute output pixels row by row, on a ring."""
-    ring = row[SCRATCH] + 4 * packed_columns(row)
+def by_lines_int8(u8: Any, row: Any, first: int, last: int, ring: int) -> None:
+    """Compute some rows of output pixels, on a ring."""
     size, span = row[IN_C] * ring_width(row), span_of(row)
     step, length = row[DILATION_H] * size, row[KERNEL_W] * row[IN_C]
-    for y in range(row[OUT_H]):
-        begin, end = fill_ring(u8, row, 1, y, ring)
+    flip, panels = flipped(row) ^ OFFSET, (row[OUT_C] + LANES - 1) // LANES
+    for y in range(first, last):
+        begin, end = fill_ring(u8, row, 1, y, y == first, ring)
         for line in range(begin, end):
             invert(u8, ring + line % span * size, size, flip)
         runs = (y * row[STRIDE_H] % span * size, row[KERNEL_H], step, span * size, length)
-        multiply(u8, row, 0, (y * row[OUT_W], row[OUT_W]), (ring, row[STRIDE_W] * row[IN_C], runs))
+        multiply(u8, row, (0, 0, panels), (y * row[OUT_W], row[OUT_W]), (ring, row[STRIDE_W] * row[IN_C], runs))

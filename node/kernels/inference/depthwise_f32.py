@@ -12,14 +12,11 @@ from node.kernels.inference.columns import (
     HIGH,
     IN_A,
     IN_C,
-    INVALID,
     KERNEL_H,
     KERNEL_W,
     LOW,
-    OK,
     OUT,
     OUT_C,
-    OUT_H,
     OUT_W,
     STRIDE_W,
     WEIGHTS,
@@ -37,7 +34,7 @@ from node.kernels.inference.tiles import LANES
 
 
 @kernel
-def row_is_valid(row: Any, total: int) -> bool:
+def depthwise_is_valid_f32(row: Any, total: int) -> bool:
     """Check a DEPTHWISE_F32 row."""
     if not window_fits(row, 4, total) or row[IN_C] != row[OUT_C]:
         return False
@@ -46,26 +43,15 @@ def row_is_valid(row: Any, total: int) -> bool:
 
 
 @kernel
-def depthwise_f32(u8: Any, row: Any) -> int:
-    """Run a DEPTHWISE_F32 row; the sum of an output pixel starts with the bias and follows the window.
-
-    Parameters
-    ----------
-    u8 : ndarray
-        The whole arena as bytes.
-    row : ndarray of int64
-        The step, outside the arena.
-    """
-    if not row_is_valid(row, u8.size):
-        return INVALID
+def depthwise_part_f32(u8: Any, row: Any, begin: int, end: int) -> None:
+    """Compute the output rows ``begin`` to ``end - 1`` of a valid row; sums start with the bias, follow the window."""
     first, last = whole_columns(row)
-    for y in range(row[OUT_H]):
+    for y in range(begin, end):
         x = 0
         while x < row[OUT_W]:
             count = last - first if x == first and last > first else 1
             depthwise_pixels_f32(u8, row, y, x, count)
             x += count
-    return OK
 
 
 @kernel

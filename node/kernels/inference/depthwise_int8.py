@@ -12,14 +12,11 @@ from node.kernels.inference.columns import (
     HIGH,
     IN_A,
     IN_C,
-    INVALID,
     KERNEL_H,
     KERNEL_W,
     LOW,
-    OK,
     OUT,
     OUT_C,
-    OUT_H,
     OUT_W,
     SCALES,
     SIGNED,
@@ -42,7 +39,7 @@ from node.kernels.inference.tiles import LANES
 
 
 @kernel
-def row_is_valid(row: Any, total: int) -> bool:
+def depthwise_is_valid_int8(row: Any, total: int) -> bool:
     """Check a DEPTHWISE_INT8 row."""
     if not window_fits(row, 1, total) or row[IN_C] != row[OUT_C] or not zeros_fit(row):
         return False
@@ -54,26 +51,15 @@ def row_is_valid(row: Any, total: int) -> bool:
 
 
 @kernel
-def depthwise_int8(u8: Any, row: Any) -> int:
-    """Run a DEPTHWISE_INT8 row.
-
-    Parameters
-    ----------
-    u8 : ndarray
-        The whole arena as bytes.
-    row : ndarray of int64
-        The step, outside the arena.
-    """
-    if not row_is_valid(row, u8.size):
-        return INVALID
+def depthwise_part_int8(u8: Any, row: Any, begin: int, end: int) -> None:
+    """Compute the output rows ``begin`` to ``end - 1`` of a valid row."""
     first, last = whole_columns(row)
-    for y in range(row[OUT_H]):
+    for y in range(begin, end):
         x = 0
         while x < row[OUT_W]:
             count = last - first if x == first and last > first else 1
             depthwise_pixels_int8(u8, row, y, x, count)
             x += count
-    return OK
 
 
 @kernel

@@ -9,9 +9,9 @@ import numpy as np
 
 from node.jit import array_at, call_at, kernel
 
-MEMORY, TOTAL, TABLE, STEPS, ROW, COLUMNS, SEGMENTS, FIRST_SEGMENT = 0, 1, 2, 3, 4, 5, 6, 7
-"""Words of a frame: address and bytes of the arena, of the step table and its rows, of a row outside the arena and its
-columns; the number of segments."""
+MEMORY, TOTAL, TABLE, STEPS, COLUMNS, ROW, WORDS, SPARE, SEGMENTS, FIRST_SEGMENT = range(10)
+"""Words of a frame: address and bytes of the arena; address of the step table, its rows and columns; address and words
+of a row outside the arena; bytes behind the arena that a crew works in; the number of segments."""
 
 SEGMENT_WORDS = 3
 """Of a segment: its first step, the step after its last, and the entry of the interpreter that runs it."""
@@ -31,9 +31,10 @@ def run_plan(place: int, first: int, last: int) -> int:
     frame = array_at(place, (FIRST_SEGMENT,), np.int64)
     arena, total, columns = frame[MEMORY], frame[TOTAL], frame[COLUMNS]
     words = (total // 4,)
-    memory = array_at(arena, (total,), np.uint8), array_at(arena, words, np.int32), array_at(arena, words, np.float32)
+    whole = array_at(arena, (total + frame[SPARE],), np.uint8)
+    memory = whole, array_at(arena, words, np.int32), array_at(arena, words, np.float32)
     table = array_at(frame[TABLE], (frame[STEPS], columns), np.int64)
-    row = array_at(frame[ROW], (columns,), np.int64)
+    row = array_at(frame[ROW], (frame[WORDS],), np.int64)
     count = frame[SEGMENTS]
     segments = array_at(place + 8 * FIRST_SEGMENT, (count, SEGMENT_WORDS), np.int64)
     for i in range(count):

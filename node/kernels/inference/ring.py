@@ -71,15 +71,16 @@ def ring_values(row: Any, total: int) -> int:
 
 
 @kernel
-def fill_ring(u8: Any, row: Any, item: int, y: int, place: int) -> Any:
+def fill_ring(u8: Any, row: Any, item: int, y: int, fresh: bool, place: int) -> Any:
     """Bring the ring at a place from output row y - 1 to y; give the first line that is new and the one after the last.
 
-    ``item`` is the bytes of a value. Line i of the padded input lies in the ring at i modulo its height.
+    ``item`` is the bytes of a value; a ``fresh`` ring holds nothing yet. Line i of the padded input lies in the ring
+    at i modulo its height.
     """
     span, stride = span_of(row), row[STRIDE_H]
     size = ring_width(row) * row[IN_C] * item
     first = y * stride
-    begin = first if y == 0 else max(first, first - stride + span)
+    begin = first if fresh else max(first, first - stride + span)
     for line in range(begin, first + span):
         fill_line(u8, row, item, line - row[PAD_TOP], place + line % span * size)
     return begin, first + span

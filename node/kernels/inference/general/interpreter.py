@@ -41,10 +41,11 @@ def run_steps(memory: Any, table: Any, row: Any, first: int, last: int) -> int:
     Parameters are those of :func:`node.kernels.inference.dispatch.run_steps`; the arena is a multiple of 8 bytes.
     All in one function, since each level of calls is optimised once more by the compiler.
     """
-    u8, i32, f32 = memory
+    whole, i32, f32 = memory
+    u8 = whole[: 4 * i32.size]
     integers = (u8, i32, u8.view(np.int64))
     for step in range(first, last):
-        for column in range(row.size):
+        for column in range(table.shape[1]):
             row[column] = table[step, column]
         opcode = row[OPCODE]
         status = INVALID
