@@ -29,8 +29,8 @@ used. These fields of a `[[protection]]` (and of `node.Protection`) say what is 
 This page is made by `python -m tests.check_pages`, and a test holds it against the checks.
 
 - `abft = true`: the outputs of every product with weights and of every convolution, pixel by pixel. Their sum has to be
-  what the inputs and the kept sums of the weights say. Kept in `check.abft`: per step one word for each product of a
-  sum, two for floats.
+  what the inputs and the kept sums of the weights say. Kept in `check.abft`: per step two bytes for each product of a
+  sum (four where more than 257 channels are summed up), for floats two words.
 - `ranges = "detect"` or `"clip"`: every activation of float32, int8 or uint8 against the smallest and largest value of
   clean runs of all loaded inputs, which the node makes when it is configured; NaN and infinities never pass. Kept in
   `check.ranges`: two floats a step.
@@ -50,8 +50,10 @@ ones are withheld).
 
 ## What ABFT finds
 
-**int8**: sums are exact modulo 2^32. Every single wrong bit of a weight, a bias, a multiplier or an accumulator that
-changes an output raises an alarm, and nothing else does: tests flip every one of them in small layers.
+**int8**: the plain kernel runs and counts along; sums are exact modulo 2^32, so there is no threshold. Every single
+wrong bit of a weight, a bias, a multiplier or an accumulator raises an alarm, and nothing does where no bit is wrong.
+Tests flip every bit of every parameter of small layers, also while the step runs, and show that each accumulator is
+counted once. A wrong weight is reported even where all its inputs are zero and no output depends on it.
 
 **Depthwise convolutions** sum over few weights, so their parameters are added up before each use instead: every single
 wrong bit is found, a wrong accumulator is not.

@@ -15,8 +15,8 @@ from node.kernels.checks.parameters import sum_words
 from node.kernels.inference import dispatch
 from node.kernels.inference.checked.conv_f32 import check_conv_f32
 from node.kernels.inference.checked.conv_f32 import group_words as words_f32
-from node.kernels.inference.checked.conv_int8 import checked_conv_int8
-from node.kernels.inference.checked.conv_int8 import group_words as words_int8
+from node.kernels.inference.checked.conv_int8 import HEAD, checked_conv_int8, group_bytes
+from node.kernels.inference.checked.digits import KEPT, plane_bytes
 from node.kernels.inference.checked.rows import OTHER_SHAPE, take_unlimited
 from node.kernels.inference.columns import INVALID, OK, OPCODE
 from node.kernels.inference.tiles import LANES, TILE_ROWS
@@ -60,14 +60,21 @@ def checked_steps(image: Image) -> dict[int, CheckedStep]:
         if row[OPCODE] not in (*SUMMED, *DEPTHWISE):
             continue
         checked = CheckedStep(Step.from_row(row), row, start, 0)
-        if row[OPCODE] in SUMMED:
-            words = words_f32 if row[OPCODE] == Opcode.CONV_F32 else words_int8
-            size = 4 * checked.step.groups * int(words(checked.depth))
-        else:
-            size = ALIGNMENT_BYTES
+        size = _check_bytes(checked)
         found[number] = CheckedStep(checked.step, row, start, size)
         start += size
     return found
+
+
+def _check_bytes(checked: CheckedStep) -> int:
+    groups = checked.step.groups
+    match checked.step.opcode:
+        case Opcode.CONV_F32:
+            return 4 * groups * int(words_f32(checked.depth))
+        case Opcode.CONV_INT8:
+            return 4 * HEAD + groups * int(group_bytes(checked.depth, checked.step.out_c // groups))
+        case _:
+            return ALIGNMENT_BYTES
 
 
 def abft_bytes(image: Image) -> int:
@@ -96,7 +103,8 @@ class Abft:
         self._base = arena.layout[REGION].offset
         self._row = np.zeros(STEP_WORDS, np.int64)
         self._unlimited = np.zeros((1, STEP_WORDS), np.int64)
-        self._words = (np.zeros(TILE_ROWS * LANES, np.int32), np.zeros(TILE_ROWS * LANES, np.int32))
+        words = np.zeros(KEPT // 2, np.int64)
+        self._words = (words.view(np.int32), words)
         depths = [checked.depth for checked in self._steps.values() if checked.step.opcode == Opcode.CONV_F32]
         taken = np.zeros(4 * TILE_ROWS * max(depths, default=1), np.uint8)
         self._floats = (taken, taken.view(np.float32), np.zeros(2 * TILE_ROWS))
@@ -130,19 +138,28 @@ class Abft:
         if checked.step.opcode in DEPTHWISE:
             data.view(np.int32)[:3] = self._parameter_sums(checked)
             return
-        groups = checked.step.groups
-        for group, words in enumerate(data.view(np.int32).reshape(groups, -1)):
-            matrix, bias, scales = self._parameters(checked, group)
+        if checked.step.opcode == Opcode.CONV_INT8:
+            self._load_int8(checked, data)
+            return
+        for group, words in enumerate(data.view(np.float32).reshape(checked.step.groups, -1)):
+            matrix, bias, _ = self._parameters(checked, group)
             blocks = -(-checked.depth // LANES) * LANES
-            if checked.step.opcode == Opcode.CONV_INT8:
-                words[: checked.depth] = wrapped(matrix.sum(axis=1, dtype=np.int64))
-                words[blocks : blocks + 2] = wrapped(bias.sum(dtype=np.int64)), wrapped(scales.sum(dtype=np.int64))
-                continue
-            floats = words.view(np.float32)
+            floats = words
             floats[: checked.depth] = matrix.sum(axis=1, dtype=np.float64)
             floats[blocks : blocks + checked.depth] = rounded_up(np.abs(matrix).sum(axis=1, dtype=np.float64))
             floats[2 * blocks] = bias.sum(dtype=np.float64)
             floats[2 * blocks + 1] = rounded_up(np.abs(bias).sum(dtype=np.float64))
+
+    def _load_int8(self, checked: CheckedStep, data: NDArray[np.uint8]) -> None:
+        head, planes = data[: 4 * HEAD].view(np.int32), data[4 * HEAD :].view(np.int8)
+        room = int(plane_bytes(checked.depth))
+        for group, digits in enumerate(planes.reshape(checked.step.groups, -1, room)):
+            matrix, bias, scales = self._parameters(checked, group)
+            rest = matrix.sum(axis=1, dtype=np.int64)
+            head[:3] += wrapped([part.sum(dtype=np.int64) for part in (bias, scales, rest)])
+            for plane in digits:
+                plane[: checked.depth] = rest.astype(np.int8)
+                rest = (rest - plane[: checked.depth]) >> 8
 
     def run(self, number: int) -> int | None:
         """Run a step and note in ``alarm`` whether its sums agree.

@@ -7,24 +7,18 @@ import numpy as np
 WORD = 2**32
 
 
-def products(inputs: np.ndarray, weights: np.ndarray, bias: np.ndarray) -> list[list[int]]:
-    """Give the accumulators of a product of integers, [rows][channels], exactly."""
-    return [
-        [int(bias[n]) + sum(int(x) * int(w) for x, w in zip(row, weights[:, n], strict=True)) for n in range(len(bias))]
-        for row in inputs
-    ]
+def sums_differ(inputs: np.ndarray, struck: np.ndarray, weights: np.ndarray) -> bool:
+    """Tell whether the products of inputs with struck weights, or these, do not sum up as the good ones do, mod 2**32.
 
-
-def rows_differ(accumulators: list[list[int]], inputs: np.ndarray, weights: np.ndarray, bias: np.ndarray) -> list[int]:
-    """Give the rows whose accumulators do not add up to what the inputs and known good parameters say, mod 2**32."""
-    found = []
-    for number, (sums, row) in enumerate(zip(accumulators, inputs, strict=True)):
-        expected = int(bias.sum(dtype=np.int64))
-        for x, kept in zip(row, weights, strict=True):
-            expected += int(x) * int(kept.sum(dtype=np.int64))
-        if (sum(sums) - expected) % WORD:
-            found.append(number)
-    return found
+    ``inputs`` are [rows][products], the weights [products][channels].
+    """
+    taken = expected = 0
+    for row in inputs:
+        for x, wrong, good in zip(row, struck, weights, strict=True):
+            taken += int(x) * int(wrong.sum(dtype=np.int64))
+            expected += int(x) * int(good.sum(dtype=np.int64))
+    difference = int(struck.sum(dtype=np.int64)) - int(weights.sum(dtype=np.int64))
+    return (taken - expected) % WORD != 0 or difference % WORD != 0
 
 
 def outside(values: np.ndarray, low: float, high: float) -> int:

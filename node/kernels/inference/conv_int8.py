@@ -20,6 +20,7 @@ from node.kernels.inference.bounds import (
     window_fits,
     work_limit,
 )
+from node.kernels.inference.checked.digits import add_expected
 from node.kernels.inference.columns import (
     BIAS,
     DILATION_H,
@@ -54,16 +55,17 @@ from node.kernels.inference.tiles_int8 import begin_sums, row_int8, row_wide_int
 
 
 @kernel
-def multiply(u8: Any, row: Any, place: Any, pixels: Any, inputs: Any) -> None:
+def multiply(u8: Any, row: Any, place: Any, pixels: Any, inputs: Any, check: Any) -> None:
     """Compute some neighbouring output pixels of some panels of one group.
 
     ``place`` is the group, its first panel and the one after its last; ``pixels`` are the first and their number;
     ``inputs`` are the byte of the first input, bytes from one pixel to the next, and the runs as :data:`tile_int8`
-    takes them.
+    takes them; ``check`` is as :func:`by_chunks_int8` takes it.
     """
     group, panel, end = place
     first, count = pixels
     left, stride, runs = inputs
+    kept, (digits, planes, plane) = check
     channels, depth = row[OUT_C] // row[GROUPS], runs[1] * runs[4]
     column = group * ((channels + LANES - 1) // LANES * LANES) + panel * LANES
     out, line = row[OUT] + first * row[OUT_C] + group * channels + panel * LANES, row[OUT_C]
@@ -79,9 +81,9 @@ def multiply(u8: Any, row: Any, place: Any, pixels: Any, inputs: Any) -> None:
             for r in range(count):
                 spots = (left + r * stride, weights + column * depth, begin + 4 * column, stride)
                 if panels == 4:
-                    row_wide_int8(u8, spots, runs, at, out + r * line, line, limits)
+                    row_wide_int8(u8, spots, runs, at, out + r * line, line, limits, kept)
                 else:
-                    row_int8(u8, spots, runs, at, out + r * line, line, limits)
+                    row_int8(u8, spots, runs, at, out + r * line, line, limits, kept)
         else:
             panels = PAIR if channels >= PAIR * LANES else 1
             for start in range(0, count, ROWS):
@@ -89,12 +91,16 @@ def multiply(u8: Any, row: Any, place: Any, pixels: Any, inputs: Any) -> None:
                 r = min(start, count - ROWS)
                 spots = (left + r * stride, weights + column * depth, begin + 4 * column, stride)
                 if panels == 2:
-                    tile_pair_int8(u8, spots, runs, at, out + r * line, line, limits)
+                    tile_pair_int8(u8, spots, runs, at, out + r * line, line, limits, kept)
                 else:
-                    tile_int8(u8, spots, runs, at, out + r * line, line, limits)
+                    tile_int8(u8, spots, runs, at, out + r * line, line, limits, kept)
         channels -= panels * LANES
         column += panels * LANES
         out += panels * LANES
+    # Not before the products: the inputs were just written, and until these stores are done whole blocks of them
+    # cannot be loaded.
+    if kept.size > 0:
+        add_expected(u8, count, inputs, (digits + group * planes * plane, planes, plane), kept)
 
 
 @kernel
@@ -135,19 +141,29 @@ def flipped(row: Any) -> Any:
 
 
 @kernel
-def begin_conv_int8(u8: Any, row: Any) -> None:
-    """Write what the sums of a valid row begin with, at the start of its scratch."""
-    columns = packed_columns(row)
-    depth = row[KERNEL_H] * row[KERNEL_W] * (row[IN_C] // row[GROUPS])
-    shift = flipped(row) + row[ZERO_A] - OFFSET
-    for column in range(0, columns, LANES):
-        begin = row[SCRATCH] + 4 * column
-        begin_sums(u8, row[WEIGHTS] + column * depth, depth, row[BIAS] + 4 * column, shift, begin)
+def input_shift(row: Any) -> Any:
+    """Give what is subtracted from an input as the tiles take it."""
+    return flipped(row) + row[ZERO_A] - OFFSET
 
 
 @kernel
-def by_chunks_int8(u8: Any, row: Any, share: Any, left: int) -> None:
-    """Compute a share (see ``shares``) of the output pixels, up to eight at a time, inputs gathered at ``left``."""
+def begin_conv_int8(u8: Any, row: Any, kept: Any) -> None:
+    """Write what the sums of a valid row begin with, at the start of its scratch; ``kept`` counts the weights."""
+    depth = row[KERNEL_H] * row[KERNEL_W] * (row[IN_C] // row[GROUPS])
+    shift, channels = input_shift(row), row[OUT_C] // row[GROUPS]
+    columns = (channels + LANES - 1) // LANES * LANES
+    for column in range(0, packed_columns(row), LANES):
+        spots = (row[WEIGHTS] + column * depth, row[BIAS] + 4 * column, row[SCRATCH] + 4 * column)
+        begin_sums(u8, spots, depth, shift, channels - column % columns, kept)
+
+
+@kernel
+def by_chunks_int8(u8: Any, row: Any, share: Any, left: int, check: Any) -> None:
+    """Compute a share (see ``shares``) of the output pixels, up to eight at a time, inputs gathered at ``left``.
+
+    ``check`` is where a checked step counts (see ``checked.digits``), empty where nothing is checked; and the byte
+    where the digits begin, planes of a group and bytes of a plane.
+    """
     begin, end, group, groups_end, panel, panels_end = share
     dense, flip = is_dense(row), flipped(row) ^ OFFSET
     depth = row[KERNEL_H] * row[KERNEL_W] * (row[IN_C] // row[GROUPS])
@@ -160,7 +176,7 @@ def by_chunks_int8(u8: Any, row: Any, share: Any, left: int) -> None:
             else:
                 gather(u8, row, 1, (first, count), group, left)
             invert(u8, left, count * depth, flip)
-            multiply(u8, row, (group, panel, panels_end), (first, count), (left, depth, (0, 1, 0, 1, depth)))
+            multiply(u8, row, (group, panel, panels_end), (first, count), (left, depth, (0, 1, 0, 1, depth)), check)
             start = first + count
         group += 1
 
@@ -175,8 +191,9 @@ def invert(u8: Any, place: int, count: int, mask: int) -> None:
 
 
 @kernel
-def by_lines_int8(u8: Any, row: Any, first: int, last: int, ring: int) -> None:
-    """Compute some rows of output pixels, on a ring."""
+def by_lines_int8(u8: Any, row: Any, lines: Any, ring: int, check: Any) -> None:
+    """Compute the rows of output pixels between the two ``lines``, on a ring; ``check`` as for pixels."""
+    first, last = lines
     size, span = row[IN_C] * ring_width(row), span_of(row)
     step, length = row[DILATION_H] * size, row[KERNEL_W] * row[IN_C]
     flip, panels = flipped(row) ^ OFFSET, (row[OUT_C] + LANES - 1) // LANES
@@ -185,4 +202,4 @@ def by_lines_int8(u8: Any, row: Any, first: int, last: int, ring: int) -> None:
         for line in range(begin, end):
             invert(u8, ring + line % span * size, size, flip)
         runs = (y * row[STRIDE_H] % span * size, row[KERNEL_H], step, span * size, length)
-        multiply(u8, row, (0, 0, panels), (y * row[OUT_W], row[OUT_W]), (ring, row[STRIDE_W] * row[IN_C], runs))
+        multiply(u8, row, (0, 0, panels), (y * row[OUT_W], row[OUT_W]), (ring, row[STRIDE_W] * row[IN_C], runs), check)

@@ -53,11 +53,14 @@ class Dots:
 
     def add(self, total: Any, inputs: Any, weights: Any) -> Any:
         """Emit sums plus the dot products of four inputs, a word, with the four bytes of each lane."""
-        lanes, b = self.lanes, self.lanes.builder
         if NEON and not DOT_S8:
             parts = [self._part(total, first, 4) for first in range(0, LANES, 4)]
-            return self._joined(add_products(b, parts, inputs, weights))
-        values = lanes.splat(inputs)
+            return self._joined(add_products(self.lanes.builder, parts, inputs, weights))
+        return self.add_lanes(total, self.lanes.splat(inputs), weights)
+
+    def add_lanes(self, total: Any, values: Any, weights: Any) -> Any:
+        """Emit sums plus, lane by lane, the dot product of four inputs, a word of ``values``, with four bytes."""
+        lanes, b = self.lanes, self.lanes.builder
         if DOT_U8:
             return self._call("llvm.x86.avx512.vpdpbusd.512", [total, b.bitcast(values, QUAD), weights])
         if HALF_VNNI:

@@ -82,7 +82,7 @@ def load_columns(lanes: Lanes, kind: Any, offset: Any, width: Any) -> Any:
     if width is None:
         return lanes.load(kind, offset, size)
     b = lanes.builder
-    mask = b.icmp_signed("<", ir.Constant(lanes.words, list(range(LANES))), lanes.splat(b.trunc(width, lanes.word)))
+    mask = lanes.first(width)
     pointer = lanes.pointer(kind, offset)
     name = f"llvm.masked.load.v{LANES}{kind.element.intrinsic_name}.p0"
     known = b.module.globals.get(name)

@@ -6,6 +6,7 @@ k, whatever the tile and however wide the machine's vectors are, so the bits are
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from node.jit import cgutils, intrinsic, ir, types
@@ -28,7 +29,8 @@ class Lanes:
 
     def __init__(self, context: Any, builder: Any, array_type: Any, array: Any) -> None:
         self.builder = builder
-        self.base = context.make_array(array_type)(context, builder, array).data
+        held = context.make_array(array_type)(context, builder, array)
+        self.base, self.size = held.data, held.nitems
 
     def pointer(self, kind: Any, offset: Any) -> Any:
         """Give the address of a value of that kind."""
@@ -51,12 +53,49 @@ class Lanes:
         zeros = ir.Constant(self.words, [0] * LANES)
         return self.builder.shuffle_vector(first, empty, zeros)
 
+    def first(self, width: Any) -> Any:
+        """Emit the mask of the first ``width`` lanes."""
+        numbers = ir.Constant(self.words, list(range(LANES)))
+        return self.builder.icmp_signed("<", numbers, self.splat(self.builder.trunc(width, self.word)))
+
     def call(self, name: str, arguments: list[Any]) -> Any:
         """Call an intrinsic on vectors of floats."""
         full = f"{name}.v{LANES}f32"
         known = self.builder.module.globals.get(full)
         kind = ir.FunctionType(self.floats, [self.floats] * len(arguments))
         return self.builder.call(known or ir.Function(self.builder.module, kind, full), arguments)
+
+
+class Words(Lanes):
+    """As Lanes, for an array of any type: addresses are in bytes all the same."""
+
+    def __init__(self, context: Any, builder: Any, array_type: Any, array: Any) -> None:
+        super().__init__(context, builder, array_type, array)
+        self.base = builder.bitcast(self.base, ir.IntType(8).as_pointer())
+
+
+def emit_loop(b: Any, count: Any, start: list[Any], body: Callable[[Any, list[Any]], list[Any]]) -> list[Any]:
+    """Emit ``count`` rounds of ``body``, which turns the values carried along into new ones; give the last ones."""
+    entry = b.block
+    head, inside, done = (b.append_basic_block(name) for name in ("head", "round", "done"))
+    b.branch(head)
+    b.position_at_end(head)
+    wide = ir.IntType(64)
+    index = b.phi(wide)
+    carried = [b.phi(value.type) for value in start]
+    b.cbranch(b.icmp_signed("<", index, count), inside, done)
+    b.position_at_end(inside)
+    new = body(index, carried)
+    following = b.add(index, wide(1))
+    last = b.block
+    b.branch(head)
+    index.add_incoming(wide(0), entry)
+    index.add_incoming(following, last)
+    for value, first, later in zip(carried, start, new, strict=True):
+        value.add_incoming(first, entry)
+        value.add_incoming(later, last)
+    b.position_at_end(done)
+    return carried
 
 
 def sum_of_products(lanes: Lanes, shape: tuple[int, int, Any, int], operands: tuple[Any, ...]) -> list[Any]:

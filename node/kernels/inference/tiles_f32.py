@@ -113,8 +113,7 @@ def store_columns(lanes: Lanes, value: Any, offset: Any, width: Any) -> None:
         size = 1 if value.type == lanes.bytes else 4
         cgutils.raw_memcpy(b, lanes.pointer(value.type, offset), spare, width, size)  # type: ignore[no-untyped-call]
         return
-    numbers = ir.Constant(lanes.words, list(range(LANES)))
-    mask = b.icmp_signed("<", numbers, lanes.splat(b.trunc(width, lanes.word)))
+    mask = lanes.first(width)
     name = f"llvm.masked.store.v{LANES}{'f32' if value.type == lanes.floats else 'i8'}.p0"
     known = b.module.globals.get(name)
     pointer = lanes.pointer(value.type, offset)

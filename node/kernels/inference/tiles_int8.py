@@ -10,7 +10,7 @@ from typing import Any
 
 from node.jit import intrinsic, ir, types
 from node.kernels.inference.dots import Dots
-from node.kernels.inference.tiles import LANES, Lanes, requantise
+from node.kernels.inference.tiles import LANES, Lanes, Words, requantise
 from node.kernels.inference.tiles_f32 import PAIR, ROWS, store_columns
 
 
@@ -31,8 +31,8 @@ class ByteRuns:
         self.left, self.weights, self.begin, self.stride = (b.extract_value(spots, i) for i in range(4))
         self.start, self.number, self.step, self.around, self.length = (b.extract_value(runs, i) for i in range(5))
 
-    def sums(self, rows: int, panels: int) -> list[Any]:
-        """Emit the loops and give the sums, panel by panel within a row."""
+    def sums(self, rows: int, panels: int) -> tuple[list[Any], list[Any]]:
+        """Emit the loops and give the sums, panel by panel within a row, and what they began with, by panel."""
         lanes, b, wide = self.lanes, self.lanes.builder, ir.IntType(64)
         count = rows * panels
         panel_bytes = b.mul(b.mul(self.number, self.length), wide(LANES))
@@ -101,21 +101,45 @@ class ByteRuns:
             results[i].add_incoming(fours[i], last)
             results[i].add_incoming(cuts[i], cut)
         b.position_at_end(done)
-        return results
+        return results, begin
+
+
+def _add_products(lanes: Lanes, results: list[Any], begin: list[Any], width: Any, kept: Any) -> None:
+    """Emit the addition of what all sums of a tile have taken up to ``kept``, lane by lane, where that has room."""
+    b, panels = lanes.builder, len(begin)
+    rows = len(results) // panels
+    with b.if_then(b.icmp_signed(">", kept.size, kept.size.type(0))):
+        total = kept.load(lanes.words, kept.size.type(0))
+        for panel, first in enumerate(begin):
+            taken = results[panel::panels]
+            while len(taken) > 1:
+                taken = [b.add(*taken[i : i + 2]) for i in range(0, len(taken) - 1, 2)] + taken[len(taken) & ~1 :]
+            fresh = b.sub(taken[0], b.mul(first, ir.Constant(lanes.words, [rows] * LANES)))
+            total = b.add(total, fresh if panels > 1 else b.select(lanes.first(width), fresh, fresh.type(None)))
+        kept.store(total, kept.size.type(0))
 
 
 def _make_tile(rows: int, panels: int) -> Any:
     @intrinsic
     def tile(
-        typing_context: Any, memory: Any, spots: Any, runs: Any, scales: Any, out: Any, out_stride: Any, limits: Any
+        typing_context: Any,
+        memory: Any,
+        spots: Any,
+        runs: Any,
+        scales: Any,
+        out: Any,
+        out_stride: Any,
+        limits: Any,
+        kept: Any,
     ) -> Any:
         del typing_context, scales, out, out_stride
 
         def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
             lanes = Lanes(context, builder, signature.args[0], arguments[0])
-            sums = ByteRuns(lanes, arguments[1], arguments[2]).sums(rows, panels)
+            sums, begin = ByteRuns(lanes, arguments[1], arguments[2]).sums(rows, panels)
             scales, place, stride = arguments[3:6]
             numbers = [builder.extract_value(arguments[6], i) for i in range(4)]
+            _add_products(lanes, sums, begin, numbers[3], Words(context, builder, signature.args[7], arguments[7]))
             zero, low, high = (lanes.splat(builder.trunc(number, lanes.word)) for number in numbers[:3])
             multipliers = [
                 lanes.load(lanes.floats, builder.add(scales, stride.type(4 * LANES * p))) for p in range(panels)
@@ -136,7 +160,7 @@ def _make_tile(rows: int, panels: int) -> Any:
                         store_columns(lanes, value, offset, numbers[3])
             return context.get_dummy_value()
 
-        return types.void(memory, spots, runs, *[types.int64] * 3, limits), codegen
+        return types.void(memory, spots, runs, *[types.int64] * 3, limits, kept), codegen
 
     return tile
 
@@ -145,8 +169,10 @@ tile_int8 = _make_tile(ROWS, 1)
 """``ROWS`` pixels by up to sixteen channels of the quantised product: int32 sums that wrap, one float multiply.
 
 ``tile_int8(memory, (left, weights, begin, stride), (start, number, step, around, length), scales, out, out_stride,
-(zero, low, high, width))``: as :data:`node.kernels.inference.tiles_f32.tile_f32` on bytes; ``begin`` is the place of
-the int32 with which the sums begin. Up to 3 bytes after a run and 48 after the weights are read, and not used.
+(zero, low, high, width), kept)``: as :data:`node.kernels.inference.tiles_f32.tile_f32` on bytes; ``begin`` is the place
+of the int32 with which the sums begin. Up to 3 bytes after a run and 48 after the weights are read, and not used. What
+the sums of the first ``width`` channels have taken up is added to the first sixteen words of ``kept``, unless it is
+empty.
 """
 
 tile_pair_int8 = _make_tile(ROWS, PAIR)
@@ -160,14 +186,19 @@ row_wide_int8 = _make_tile(1, 4)
 
 
 @intrinsic
-def begin_sums(typing_context: Any, memory: Any, weights: Any, depth: Any, bias: Any, shift: Any, out: Any) -> Any:
-    """Write bias minus ``shift`` times the sum of each of sixteen columns of weights, packed [depth][16], as int32."""
-    del typing_context, weights, depth, bias, shift, out
+def begin_sums(typing_context: Any, memory: Any, spots: Any, depth: Any, shift: Any, width: Any, kept: Any) -> Any:
+    """Write bias minus ``shift`` times the sum of each of sixteen columns of weights, packed [depth][16], as int32.
+
+    ``begin_sums(memory, (weights, bias, out), depth, shift, width, kept)``: the sums of the first ``width`` columns
+    are added to the second sixteen words of ``kept``, unless it is empty.
+    """
+    del typing_context, depth, shift, width
 
     def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         lanes = Lanes(context, builder, signature.args[0], arguments[0])
         b, wide = builder, ir.IntType(64)
-        _, weights, depth, bias, shift, out = arguments
+        _, spots, depth, shift, width, kept = arguments
+        weights, bias, out = (b.extract_value(spots, i) for i in range(3))
         end = b.add(weights, b.mul(depth, wide(LANES)))
         entry, loop, done = b.block, b.append_basic_block("column"), b.append_basic_block("summed")
         b.branch(loop)
@@ -182,6 +213,10 @@ def begin_sums(typing_context: Any, memory: Any, weights: Any, depth: Any, bias:
         b.position_at_end(done)
         scaled = b.mul(new, lanes.splat(b.trunc(shift, lanes.word)))
         lanes.store(b.sub(lanes.load(lanes.words, bias), scaled), out)
+        room = Words(context, builder, signature.args[5], kept)
+        with b.if_then(b.icmp_signed(">", room.size, wide(0))):
+            used = b.select(lanes.first(width), new, new.type(None))
+            room.store(b.add(room.load(lanes.words, wide(4 * LANES)), used), wide(4 * LANES))
         return context.get_dummy_value()
 
-    return types.void(memory, *[types.int64] * 5), codegen
+    return types.void(memory, spots, *[types.int64] * 3, kept), codegen
