@@ -23,6 +23,7 @@ from node.kernels.codes.blocks import (
     RECORD_BYTES,
     ROWS,
     WORDS,
+    Emit,
     Row,
     call,
     make_scan,
@@ -113,8 +114,16 @@ def _chipkill(builder: Any, row: Row) -> list[Any]:
     return _symbols(builder, row, (_doubled, _halved))
 
 
-parity_scan, parity_store = make_scan(_parity, 0), make_store(_parity)
-diagonal_scan, diagonal_store = make_scan(_diagonal, RECORD_BYTES), make_store(_diagonal)
-symbols_scan, symbols_store = make_scan(_symbols, RECORD_BYTES), make_store(_symbols)
-chipkill_scan, chipkill_store = make_scan(_chipkill, RECORD_BYTES), make_store(_chipkill)
-hsiao_scan, hsiao_store = make_scan(_hsiao, RECORD_BYTES), make_store(_hsiao)
+CHECKS = (1, 2, 2, 3, 8)
+"""Check rows of each code, in the order of the table."""
+
+
+def _made(emit: Emit, checks: int, record_bytes: int = RECORD_BYTES) -> tuple[Any, Any]:
+    return make_scan(emit, checks, record_bytes), make_store(emit)
+
+
+parity_scan, parity_store = _made(_parity, CHECKS[0], 0)
+diagonal_scan, diagonal_store = _made(_diagonal, CHECKS[1])
+symbols_scan, symbols_store = _made(_symbols, CHECKS[2])
+chipkill_scan, chipkill_store = _made(_chipkill, CHECKS[3])
+hsiao_scan, hsiao_store = _made(_hsiao, CHECKS[4])

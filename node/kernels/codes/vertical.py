@@ -18,9 +18,7 @@ from node.kernels.codes.matrices import LAID_COLUMNS, UNCORRECTABLE, positions
 
 PARITY, DIAGONAL, SYMBOLS, CHIPKILL, HSIAO = 0, 1, 2, 3, 4
 
-CHECKS = (1, 2, 2, 3, 8)
-"""Check rows of each kind."""
-
+CHECKS = sweeps.CHECKS
 _CHECKS = np.array(CHECKS)
 _POSITIONS = positions(LAID_COLUMNS, 8)
 _ZERO, _ONE, _BYTE = np.uint64(0), np.uint64(1), np.uint64(0xFF)
