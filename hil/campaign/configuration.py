@@ -15,7 +15,7 @@ import msgspec
 from firmware_bridge.errors import ConfigError
 from hil.boards.address import check_target
 from hil.campaign.protections import ProtectionEntry, read_entry, with_controls
-from hil.campaign.record import DAY_S
+from hil.campaign.rate import RateSection, check_demand, read_rate
 from hil.strikes.fault_model import FaultModel
 from hil.strikes.fault_model import preset as fault_model_preset
 from hil.toml_file import Table, check_keys, read_document, typed_table
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
 STRIKE_REGIONS = ("weights", "activations", "state", "steps")
 CRITICAL = ("top1", "labels", "tolerance")
-RATE_KEYS = ("low", "best", "high")
 MISSING_HINT = "write a campaign with `hil init --example DIR`"
 
 Count = Annotated[int, msgspec.Meta(ge=1, le=2**31 - 1)]
@@ -80,24 +79,6 @@ class StrikesSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     fault_model: str = ""
     custom: dict[str, Any] | None = None
     regions: tuple[str, ...] = ("weights", "activations")
-
-
-class RateSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """``[rate]``: upsets per bit and day, as low, best and high, and how much work the computer has in a day.
-
-    With ``demand_per_day`` inferences of ``inference_s`` seconds each (at full speed, unprotected) it is exposed
-    while it works: its memory is loaded for that. Without, it works and is exposed all day.
-
-    ``board_crashes_per_day`` is how often the board itself crashes in a day of work, as low, best and high: from beam
-    data of processor, caches and kernel, which no strike here reaches. ``hil trade`` weighs protections against it.
-    """
-
-    low: float
-    best: float
-    high: float
-    demand_per_day: float | None = None
-    inference_s: float | None = None
-    board_crashes_per_day: tuple[float, float, float] | None = None
 
 
 class StopSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -251,12 +232,12 @@ def read_campaign(document: Table, path: Path) -> CampaignFile:
         workload=typed_table(document["workload"], WorkloadSection, f"{path}: [workload]"),
         strikes=strikes,
         fault_model=_fault_model(strikes, f"{path}: [strikes]"),
-        rate=_rate(document.get("rate"), f"{path}: [rate]"),
+        rate=read_rate(document.get("rate"), f"{path}: [rate]"),
         protections=_protections(document.get("protection", []), f"{path}: [[protection]]"),
         heat=_heat(document.get("heat"), f"{path}: [heat]"),
         stop=_stop(document.get("stop"), f"{path}: [stop]"),
     )
-    _check_demand(result.rate, result.protections, f"{path}: [rate]")
+    check_demand(result.rate, result.protections, f"{path}: [rate]")
     _check_workload(result, f"{path}: [workload]")
     return result
 
@@ -276,43 +257,6 @@ def _fault_model(strikes: StrikesSection, where: str) -> FaultModel:
     except ConfigError as error:
         key = "custom" if strikes.custom is not None else "fault_model"
         raise ConfigError(f"{where}: {key}: {str(error).removeprefix('fault model: ')}") from None
-
-
-def _rate(table: Any, where: str) -> RateSection | None:
-    if table is None:
-        return None
-    rate = typed_table(table, RateSection, where)
-    _check_crashes(rate.board_crashes_per_day, where)
-    for key, value in msgspec.structs.asdict(rate).items():
-        if isinstance(value, float) and not (isfinite(value) and value > 0.0):
-            wanted = "upsets per bit and day above 0, or leave [rate] out" if key in RATE_KEYS else "a number above 0"
-            raise ConfigError(f"{where}: {key} = {value}: give {wanted}")
-    if not rate.low <= rate.best <= rate.high:
-        raise ConfigError(f"{where}: low, best, high = {rate.low}, {rate.best}, {rate.high}: put them in rising order")
-    if (rate.demand_per_day is None) != (rate.inference_s is None):
-        raise ConfigError(f"{where}: demand_per_day and inference_s belong together; give both or neither")
-    return rate
-
-
-def _check_crashes(crashes: tuple[float, float, float] | None, where: str) -> None:
-    if crashes is None:
-        return
-    if not all(isfinite(value) and value >= 0.0 for value in crashes) or sorted(crashes) != list(crashes):
-        raise ConfigError(
-            f"{where}: board_crashes_per_day = {list(crashes)}: give low, best and high in rising order, 0 or more each"
-        )
-
-
-def _check_demand(rate: RateSection | None, protections: tuple[ProtectionEntry, ...], where: str) -> None:
-    if rate is None or rate.demand_per_day is None or rate.inference_s is None:
-        return
-    for entry in protections:
-        work_s = rate.demand_per_day * rate.inference_s * entry.protection.time_factor
-        if work_s > DAY_S:
-            raise ConfigError(
-                f"{where}: demand_per_day = {rate.demand_per_day:g} keeps {entry.name!r} busy for {work_s:.0f} s "
-                f"of the {DAY_S:.0f} s of a day; lower demand_per_day, inference_s or that slowdown or redundancy"
-            )
 
 
 def _stop(table: Any, where: str) -> StopSection | None:

@@ -90,7 +90,8 @@ class Experiment:
             stop_half_width=None if stop is None else stop.half_width,
             stop_least_trials=0 if stop is None else stop.least_trials,
             inference_s=None if rate is None else rate.inference_s,
-            board_crashes_per_day=None if rate is None else rate.board_crashes_per_day,
+            board_crashes_per_day=None if rate is None else rate.crashes_per_day,
+            board_crashes_source="" if rate is None else rate.crash_source,
         )
 
 

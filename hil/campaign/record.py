@@ -61,7 +61,8 @@ class Header(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     computer at full speed; None where the computer works, and is exposed, all day. ``shard`` is (number, of how
     many) where this directory holds a part of the trials, None where it holds all. ``stop_half_width`` is the half
     width of the widest failure interval at which the run stops, from ``stop_least_trials`` on; None: it does not.
-    ``board_crashes_per_day`` is the user's (low, best, high) of the board itself, None where it is not known.
+    ``board_crashes_per_day`` is the (low, best, high) of the board itself, None where it is not known, and
+    ``board_crashes_source`` the beam data that they come from, empty where the user gave them.
     ``states`` are the tensors of the state region, where the model has one.
     """
 
@@ -92,6 +93,7 @@ class Header(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     stop_half_width: float | None = None
     stop_least_trials: int = 0
     board_crashes_per_day: tuple[float, float, float] | None = None
+    board_crashes_source: str = ""
     states: tuple[TensorRecord, ...] = ()
 
 

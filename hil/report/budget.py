@@ -75,11 +75,11 @@ def budget_of(summary: Summary) -> tuple[BudgetLine, ...]:
     ]
     lines.sort(key=lambda line: line.source != Source.STRUCK.value)
     crashes = summary.header.board_crashes_per_day
-    known = (
-        "nothing"
-        if crashes is None
-        else f"crashes of the board, {crashes[1]:g} ({crashes[0]:g} to {crashes[2]:g}) in a day of work"
-    )
+    known = "nothing"
+    if crashes is not None:
+        source = summary.header.board_crashes_source
+        known = f"crashes of the board, {crashes[1]:.3g} ({crashes[0]:.3g} to {crashes[2]:.3g}) in a day of work"
+        known += f" ({source})" if source else ""
     beam = _without_bits(known, Source.BEAM)
     rest = (_without_bits(part, Source.UNMODELLED) for part in _UNMODELLED)
     return (*lines, beam, *rest)

@@ -10,13 +10,15 @@ import numpy as np
 import pytest
 
 from firmware_bridge.errors import ConfigError, PortError, UsageError
-from hil.campaign.configuration import CampaignFile, load_campaign
+from hil.campaign.configuration import CampaignFile, load_campaign, read_campaign
 from hil.campaign.protections import ProtectionEntry
+from hil.environment.beam_data import CRASH_DATA
 from hil.workloads import digits
 from node.protection import OnDetected, Protection
 
 HEAD = '[campaign]\nname = "digits"\n'
 WORKLOAD = '[workload]\nmodel = "builtin:digits_int8"\n'
+RATE = "[rate]\nlow = 1e-12\nbest = 2e-12\nhigh = 3e-12\n"
 HSIAO = '[[protection]]\nname = "hsiao"\ncode = "hsiao_72_64"\nscrub_period = 3\n'
 
 
@@ -86,6 +88,25 @@ def test_rate_and_heat(tmp_path: Path) -> None:
     assert schedule.acceleration == 60.0
     assert schedule.ambient == ((0.0, 50.0), (2.0, 5.5))
     assert schedule.duration_s == type(schedule)().duration_s
+
+
+def test_the_boards_own_crashes_come_from_published_beam_data(tmp_path: Path) -> None:
+    """The Pi Zero 2 W at 650 km: the reference mission profile has 1 crash in 56 days, between 40 and 98."""
+    beam = 'board = "pi_zero_2w"\nprotons_per_cm2_s = [42.0, 42.0, 42.0]\n'
+    campaign = load(tmp_path, HEAD + WORKLOAD + RATE + beam + HSIAO)
+    assert campaign.rate is not None
+    assert campaign.rate.crashes_per_day is not None
+    days = [1.0 / crashes for crashes in campaign.rate.crashes_per_day]
+    assert days == pytest.approx([98, 56, 40], rel=0.02)
+    assert "2.84e-09 to 6.95e-09 cm2" in campaign.rate.crash_source
+    assert "arXiv:2503.03722), times 42 protons" in campaign.rate.crash_source
+    assert read_campaign(campaign.to_document(), tmp_path / "again.toml").rate == campaign.rate
+    for known in CRASH_DATA.values():
+        low, central, high = known.cross_section_cm2
+        assert 1e-10 < low < central < high < 1e-8
+    own = load(tmp_path, HEAD + WORKLOAD + RATE + "board_crashes_per_day = [1, 2, 3]\n" + HSIAO).rate
+    assert own is not None
+    assert (own.crashes_per_day, own.crash_source) == ((1.0, 2.0, 3.0), "")
 
 
 # ---- controls --------------------------------------------------------------------------------------------------
@@ -210,6 +231,23 @@ MISTAKES = {
     "rate zero": (HEAD + WORKLOAD + HSIAO + "[rate]\nlow=0\nbest=2\nhigh=4\n", ["low = 0.0"]),
     "rate nan": (HEAD + WORKLOAD + HSIAO + "[rate]\nlow=1\nbest=nan\nhigh=4\n", ["best = nan"]),
     "rate incomplete": (HEAD + WORKLOAD + HSIAO + "[rate]\nlow=1\nbest=2\n", ["high is missing"]),
+    "crashes in disorder": (
+        HEAD + WORKLOAD + HSIAO + RATE + "board_crashes_per_day = [2, 1, 3]\n",
+        ["board_crashes_per_day = [2.0, 1.0, 3.0]", "rising order"],
+    ),
+    "unknown board": (
+        HEAD + WORKLOAD + HSIAO + RATE + 'board = "pi"\nprotons_per_cm2_s = [1, 2, 3]\n',
+        ["[rate]: board: ", "'pi'", "pi_zero_2w"],
+    ),
+    "board without flux": (HEAD + WORKLOAD + HSIAO + RATE + 'board = "pi_zero_2w"\n', ["give both or neither"]),
+    "two crash rates": (
+        HEAD
+        + WORKLOAD
+        + HSIAO
+        + RATE
+        + 'board = "pi_zero_2w"\nprotons_per_cm2_s = [1, 2, 3]\nboard_crashes_per_day = [1, 2, 3]\n',
+        ["both say how often it crashes", "keep one"],
+    ),
     "heat without time": (HEAD + WORKLOAD + HSIAO + "[heat]\nduration_s = 0\n", ["[heat]", "duration_s = 0.0"]),
     "heat out of order": (
         HEAD + WORKLOAD + HSIAO + "[heat]\nambient = [[2, 50]]\n",
