@@ -8,7 +8,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from firmware_bridge.errors import ConfigError
 from hil.demos.denoise import PROTECTIONS, Gallery
-from hil.report.html import write_file
+from hil.report.page import write_file
 from hil.report.png import png_address
 
 PAGE_FILE = "denoise.html"

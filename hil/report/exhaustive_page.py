@@ -9,6 +9,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from hil.campaign.exhaustive_run import Exhaustive
 from hil.report.bit_map import LayerMap, Shares, layer_maps, picture_url
+from hil.report.page import write_file
 from node.model.frames import NotIncremental
 from node.model.image import Image
 
@@ -32,7 +33,7 @@ def write_exhaustive_page(directory: Path, image: Image, result: Exhaustive) -> 
         highest=highest,
     )
     path = directory / PAGE_FILE
-    path.write_text(page, encoding="utf-8")
+    write_file(path, page)
     return path
 
 

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from firmware_bridge.errors import ConfigError
 from hil.campaign.outcome import Outcome
 from hil.campaign.record import LinkRow
 from hil.report import charts, numbers, timeline
 from hil.report.answer import PER_MILLION, answer, noise_floor_text
 from hil.report.as_json import Json, to_json
-from hil.report.budget import PORTABILITY, Source, budget_of
+from hil.report.page import render_page, write_file
 from hil.report.summary import Summary, TaskSummary, summarise
 from hil.report.vulnerability import together
 
@@ -42,49 +39,24 @@ def write_report(directory: Path) -> Path:
 
 def render_html(summary: Summary, obj: Json) -> str:
     """Give the page; ``obj`` is the summary as JSON and lies inside it for machines."""
-    folder = Path(__file__).parent
-    environment = Environment(
-        loader=FileSystemLoader(folder),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.globals.update(_vocabulary())
-    return environment.get_template("report.html").render(
-        summary=summary,
-        header=summary.header,
-        answer=answer(summary),
-        noise_floor=noise_floor_text(summary),
-        floor=numbers.significant(1e6 * summary.noise_floor) if summary.noise_floor is not None else "unknown",
-        per_million_note=PER_MILLION,
-        portability=PORTABILITY,
-        budget=_budget(summary),
-        fault_model=_fault_model(summary),
-        axis=charts.failure_axis(summary),
-        seen=[outcome for outcome in Outcome if any(task.outcomes[outcome] for task in summary.tasks)],
-        maps=[(task, _map_groups(task)) for task in _map_order(summary)],
-        counter_names=_counter_names(summary.links),
-        style=Markup((folder / "report.css").read_text()),  # noqa: S704 - our own file
-        embedded=_embedded(obj),
-    )
-
-
-def _vocabulary() -> dict[str, Any]:
-    """Give the functions and words that the template uses."""
-    return {
+    values = {
+        "summary": summary,
+        "answer": answer(summary),
+        "noise_floor": noise_floor_text(summary),
+        "floor": numbers.significant(1e6 * summary.noise_floor) if summary.noise_floor is not None else "unknown",
+        "per_million_note": PER_MILLION,
+        "fault_model": _fault_model(summary),
+        "axis": charts.failure_axis(summary),
+        "seen": [outcome for outcome in Outcome if any(task.outcomes[outcome] for task in summary.tasks)],
+        "maps": [(task, _map_groups(task)) for task in _map_order(summary)],
+        "counter_names": _counter_names(summary.links),
+        "embedded": _embedded(obj),
         "chart": charts,
         "timeline": timeline,
-        "text": numbers,
-        "Source": Source,
         "Outcome": Outcome,
         "outcome_words": charts.OUTCOME_WORDS,
     }
-
-
-def _budget(summary: Summary) -> dict[Source, list[Any]]:
-    lines = budget_of(summary)
-    return {source: [line for line in lines if line.source == source.value] for source in Source}
+    return render_page("report.html", summary, values)
 
 
 def _fault_model(summary: Summary) -> dict[str, Any]:
@@ -125,16 +97,3 @@ def _embedded(obj: Json) -> Markup:
     """Give JSON that cannot end the element it lies in."""
     text = json.dumps(obj, separators=(",", ":"), ensure_ascii=False)
     return Markup(text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e"))  # noqa: S704 - escaped
-
-
-def write_file(path: Path, text: str) -> None:
-    """Write a text beside its place and move it there; what cannot be written is a ConfigError."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        temporary.write_text(text, encoding="utf-8")
-        temporary.replace(path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise ConfigError(
-            f"{path}: cannot write the report: {error.strerror}; make room or give rights there"
-        ) from None

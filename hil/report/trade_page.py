@@ -6,13 +6,11 @@ import json
 from math import log10
 from pathlib import Path
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from hil.report import numbers
-from hil.report.budget import PORTABILITY, Source, budget_of
 from hil.report.choice import failures
-from hil.report.html import write_file
+from hil.report.page import render_page, write_file
 from hil.report.rivals import Rival, outcome_per_million
 from hil.report.svg import element, line, percent, picture, text
 from hil.report.trade import Trade
@@ -26,33 +24,19 @@ _LEFT, _RIGHT = 0.08, 0.96
 
 def write_trade(directory: Path, trade: Trade) -> Path:
     """Write ``trade.html`` and ``trade.json`` into the directory of a trade and give the path of the page."""
-    folder = Path(__file__).parent
-    environment = Environment(
-        loader=FileSystemLoader(folder),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    budget = budget_of(trade.summary)
-    page = environment.get_template("trade.html").render(
-        trade=trade,
-        header=trade.summary.header,
-        rivals=sorted_rivals(trade),
-        budget={source: [part for part in budget if part.source == source.value] for source in Source},
-        Source=Source,
-        groups=GROUPS,
-        per_million=outcome_per_million,
-        failures=failures,
-        marks=marks,
-        warnings=warnings(trade),
-        costs_title=costs_title(trade),
-        portability=PORTABILITY,
-        chart=front_chart(trade),
-        front=front_in_order(trade),
-        text=numbers,
-        style=Markup((folder / "report.css").read_text()),  # noqa: S704 - our own file
-    )
+    values = {
+        "trade": trade,
+        "rivals": sorted_rivals(trade),
+        "groups": GROUPS,
+        "per_million": outcome_per_million,
+        "failures": failures,
+        "marks": marks,
+        "warnings": warnings(trade),
+        "costs_title": costs_title(trade),
+        "chart": front_chart(trade),
+        "front": front_in_order(trade),
+    }
+    page = render_page("trade.html", trade.summary, values)
     write_file(directory / JSON_FILE, json.dumps(trade_json(trade), indent=1, ensure_ascii=False) + "\n")
     write_file(directory / PAGE_FILE, page)
     return directory / PAGE_FILE
