@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
+from hil.report.numbers import few_text
 from hil.report.summary import Summary
 
 PORTABILITY = (
@@ -68,7 +69,7 @@ def budget_of(summary: Summary) -> tuple[BudgetLine, ...]:
             source=(Source.STRUCK if name in struck else Source.PRESENT).value,
             bits=bits,
             own=described[name][0],
-            whose=f"own cells of {', '.join(owners[name])}" if described[name][0] else "shared by all",
+            whose=f"own cells of {few_text(owners[name])}" if described[name][0] else "shared by all",
             technology=described[name][1],
         )
         for name, bits in sizes.items()

@@ -13,7 +13,7 @@ from hil.report.numbers import count_text, interval_text, share_text, significan
 from hil.report.summary import Summary, TaskSummary
 from hil.report.svg import bar, element, line, percent, picture, text
 from hil.report.vulnerability import MapRow
-from hil.stats.intervals import clopper_pearson
+from hil.stats.intervals import Estimate, clopper_pearson
 
 BAR_HEIGHT = 24
 _WHISKER_HEIGHT = 46
@@ -70,6 +70,11 @@ class LogAxis:
 def failure_axis(summary: Summary) -> LogAxis:
     """Give the axis on which every interval and the noise floor, per million strikes, find a place."""
     estimates = [task.failure.per_million() for task in summary.tasks if task.failure]
+    return axis_of(estimates)
+
+
+def axis_of(estimates: Iterable[Estimate]) -> LogAxis:
+    """Give the axis on which every estimate finds a place."""
     values = [value for estimate in estimates for value in (estimate.low, estimate.best, estimate.high) if value > 0]
     if not values:
         return LogAxis(low=0, high=6)
@@ -79,33 +84,41 @@ def failure_axis(summary: Summary) -> LogAxis:
 
 def whisker(task: TaskSummary, axis: LogAxis, noise_floor: float | None) -> Markup:
     """Give dot and limits of a task's failures; of zero events a line that ends in its upper limit."""
-    middle = _WHISKER_HEIGHT / 2
     parts = _grid(axis, _WHISKER_HEIGHT)
     if noise_floor is not None:
         parts.append(bar(0.0, axis.place(1e6 * noise_floor), (0, _WHISKER_HEIGHT), "floor"))
     if task.failure is None:
         return picture(f"{task.label}: no trial yet", _WHISKER_HEIGHT, parts, kind="whisker")
     rate = task.failure.per_million()
-    low, high = axis.place(rate.low), axis.place(rate.high)
     kind = "control" if task.record.control else "rival"
-    parts.append(line((low, middle), (high, middle), f"range {kind}"))
-    parts += [
-        line((end, middle - 5), (end, middle + 5), f"range {kind}") for end in ((low, high) if rate.best else (high,))
-    ]
-    if rate.best:
-        parts.append(
-            element("circle", {"cx": percent(axis.place(rate.best)), "cy": middle, "r": 5, "class": f"dot {kind}"})
-        )
     title = f"{task.label}: {interval_text(rate)} failures per million strikes"
-    return picture(title, _WHISKER_HEIGHT, parts, kind="whisker")
+    return picture(title, _WHISKER_HEIGHT, [*parts, *_dot_and_limits(rate, axis, kind)], kind="whisker")
 
 
-def axis_labels(axis: LogAxis) -> Markup:
+def estimate_whisker(words: str, estimate: Estimate, axis: LogAxis) -> Markup:
+    """Give dot and limits of an estimate."""
+    parts = [*_grid(axis, _WHISKER_HEIGHT), *_dot_and_limits(estimate, axis, "rival")]
+    return picture(f"{words}: {interval_text(estimate)}", _WHISKER_HEIGHT, parts, kind="whisker")
+
+
+def _dot_and_limits(estimate: Estimate, axis: LogAxis, kind: str) -> list[Markup]:
+    middle = _WHISKER_HEIGHT / 2
+    low, high = axis.place(estimate.low), axis.place(estimate.high)
+    ends = (low, high) if estimate.best else (high,)
+    parts = [line((low, middle), (high, middle), f"range {kind}")]
+    parts += [line((end, middle - 5), (end, middle + 5), f"range {kind}") for end in ends]
+    if estimate.best:
+        place = {"cx": percent(axis.place(estimate.best)), "cy": middle, "r": 5, "class": f"dot {kind}"}
+        parts.append(element("circle", place))
+    return parts
+
+
+def axis_labels(axis: LogAxis, title: str = "failures per million strikes") -> Markup:
     """Give the labels under the whiskers."""
     decades = axis.decades()
     anchors = ["start", *["middle"] * (len(decades) - 2), "end"]
     labels = [text(words, percent(x), 14, anchor=anchor) for (x, words), anchor in zip(decades, anchors, strict=True)]
-    return picture("failures per million strikes, logarithmic", 20, labels, kind="axis")
+    return picture(f"{title}, logarithmic", 20, labels, kind="axis")
 
 
 def map_strip(row: MapRow) -> Markup:

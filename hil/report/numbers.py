@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import floor, isfinite, log10
 
 from hil.report.costs import Spread
@@ -106,6 +107,18 @@ def size_text(size_bytes: int) -> str:
 def list_text(names: list[str]) -> str:
     """Give names as a sentence lists them: ``a, b and c``."""
     return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
+
+
+def few_text(names: Sequence[str], most: int = 4) -> str:
+    """Give the first few names of a list, and how many more there are.
+
+    Examples
+    --------
+    >>> few_text(["a", "b", "c"], 2)
+    'a, b and 1 more'
+    """
+    shown = list(names[:most])
+    return list_text([*shown, f"{len(names) - most} more"] if len(names) > most else shown)
 
 
 def signed(value: float) -> str:

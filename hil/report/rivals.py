@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from statistics import median
 
 import numpy as np
 from numpy.typing import NDArray
@@ -98,8 +99,38 @@ def _difference(pairs: PairedCounts, confidence: float) -> Estimate:
     return pairs.difference(confidence)
 
 
+def times_us(summaries: Sequence[Summary], costs: CostProfile | None) -> dict[str, float | None]:
+    """Give the time of one inference under each protection, one for all runs: strikes do not change what work costs.
+
+    Parameters
+    ----------
+    summaries : sequence of Summary
+        Of the runs of a trade.
+    costs : CostProfile, optional
+        The board's, of whose parts a time is composed; without it it is the median of those that the runs took.
+
+    Raises
+    ------
+    ConfigError
+        The profile was measured with another model, or lacks something.
+    """
+    if costs is not None:
+        if costs.model.digest != summaries[0].header.model_digest:
+            raise ConfigError(
+                f"the cost profile is of the model {costs.model.name}, the campaign's is "
+                f"{summaries[0].header.model_name}: "
+                "measure the board with `hil measure CAMPAIGN.toml --target URL -o BOARD.cost.toml`"
+            )
+        return {task.name: _composed_us(task, costs) for task in summaries[0].tasks}
+    taken: dict[str, list[float]] = {}
+    for task in (task for summary in summaries for task in summary.tasks):
+        spread = task.costs.time_per_inference_us
+        taken.setdefault(task.name, []).extend([] if spread is None else [spread.median])
+    return {name: median(times) if times else None for name, times in taken.items()}
+
+
 def rivals_of(
-    directory: Path, summary: Summary, costs: CostProfile | None, count: str = "failure"
+    directory: Path, summary: Summary, times: Mapping[str, float | None], count: str = "failure"
 ) -> tuple[Rival, ...]:
     """Give everything that stands for election in a run, ``none`` first.
 
@@ -107,26 +138,15 @@ def rivals_of(
     ----------
     directory, summary : Path, Summary
         The run and what was read of it.
-    costs : CostProfile, optional
-        The board's; without it times are those that the run itself took.
+    times : dict
+        As :func:`times_us` gives them.
     count : str
         Which events are failures, a key of :data:`hil.report.summary.EVENTS`.
-
-    Raises
-    ------
-    ConfigError
-        The profile was measured with another model, or lacks something.
     """
     tasks = sorted((task for task in summary.tasks if task.ranked_failure), key=lambda task: not task.record.control)
-    if costs is not None and costs.model.digest != summary.header.model_digest:
-        raise ConfigError(
-            f"the cost profile is of the model {costs.model.name}, the campaign's is {summary.header.model_name}: "
-            "measure the board with `hil measure CAMPAIGN.toml --target URL -o BOARD.cost.toml`"
-        )
     # Each is compared with each, by three intervals: of the pairs, and of the added strikes of both.
     confidence = each_confidence(max(1, 3 * len(tasks) * (len(tasks) - 1) // 2))
     failed = _failed(directory, summary, EVENTS[count])
-    times = {task.name: _time_us(task, costs) for task in tasks}
     none_us = next((times[task.name] for task in tasks if task.record.control == "none"), None)
     return tuple(
         Rival(
@@ -160,11 +180,8 @@ def _added(task: TaskSummary, events: tuple[str, ...], confidence: float) -> Est
     return strata.added.estimate(*events, confidence=confidence).scaled(strata.added_per_shared)
 
 
-def _time_us(task: TaskSummary, costs: CostProfile | None) -> float | None:
-    """Give the time of one inference: composed of the profile's parts, or the median that the run took."""
-    if costs is None:
-        spread = task.costs.time_per_inference_us
-        return None if spread is None else spread.median
+def _composed_us(task: TaskSummary, costs: CostProfile) -> float:
+    """Give the time of one inference, composed of the profile's parts."""
     protection = Protection.from_json(task.record.protection)
     sizes = {region.name: region.size_bytes for region in task.record.regions}
     guarded = () if protection.code == "none" else protection.regions

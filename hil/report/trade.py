@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 
 from hil.boards.cost_profile import CostProfile
 from hil.campaign.record import Header
 from hil.campaign.trade import TradeFolders, TradeSettings
 from hil.report.choice import MOST_TRIALS_FACTOR, Choice, Rates, choose, failures, pareto
-from hil.report.numbers import count_text, list_text, share_text, significant
-from hil.report.rivals import Rival, rivals_of
+from hil.report.numbers import count_text, few_text, interval_text, list_text, share_text, significant
+from hil.report.rivals import Rival, rivals_of, times_us
 from hil.report.summary import Summary, exposed_share, summarise
+from hil.stats.intervals import Estimate
 
 FRESH = "fresh strikes"
 NO_PROFILE = "costs of this CPU, no recommendation for a board"
-MOST_NAMES = 4
 LEVELS = ("low", "central", "high")
 
 
@@ -93,11 +93,12 @@ def trade_of(folders: TradeFolders) -> Trade:
     if first.confirmation is not None:
         shown.insert(1, (folders.runs[0] / "confirmation", first.confirmation, FRESH))
     rates = rates_of(first.header, first)
+    times = times_us([summary for _, summary, _ in shown], folders.costs)
     runs: list[RunChoices] = []
     worse: dict[str, dict[str, None]] = {}
     rivals: dict[str, tuple[Rival, ...]] = {}
     for path, summary, label in shown:
-        rivals[label] = rivals_of(path, summary, folders.costs, folders.settings.count)
+        rivals[label] = rivals_of(path, summary, times, folders.settings.count)
         able = [rival for rival in rivals[label] if not _too_slow(rival, summary.header)]
         choices = tuple(choose(able, each, folders.settings.margin) for each in rates) if able else ()
         runs.append(RunChoices(label=label, choices=choices))
@@ -149,6 +150,34 @@ def rates_of(header: Header, summary: Summary) -> tuple[Rates, ...]:
             label = f"{level} upset rate" + (f", {crash_level} crash rate" if crash_level else "")
             found.append(Rates(label=label, strikes=rate * bits * share, crashes=crash * share))
     return tuple(found)
+
+
+def day_of(trade: Trade) -> tuple[tuple[str, Estimate], ...]:
+    """Give what a day brings, each as (words, low to high): strikes, failures by them, crashes of the board.
+
+    The limits of failures are those of the upset rate and of the measurement together. Empty without a rate.
+    """
+    if not trade.per_day:
+        return ()
+    low, central, high = trade.rates[0], trade.central, trade.rates[-1]
+    lines = [("strikes on the shared cells", Estimate(low=low.strikes, best=central.strikes, high=high.strikes))]
+    able = [rival for rival in trade.rivals if rival.name not in trade.too_slow]
+    best = min(able, key=lambda rival: (_by_strikes(rival, central).best, rival.cost))
+    for rival in (next(rival for rival in able if rival.is_unprotected), best):
+        parts = [_by_strikes(rival, rates) for rates in (low, central, high)]
+        held = Estimate(low=parts[0].low, best=parts[1].best, high=parts[2].high)
+        words = "failures by them, unprotected" if rival.is_unprotected else f"with {rival.name}, the fewest"
+        lines.append((words, held))
+    if central.crashes:
+        crashes = [rates.crashes for rates in trade.rates]
+        lines.append(
+            ("crashes of the board itself", Estimate(low=min(crashes), best=central.crashes, high=max(crashes)))
+        )
+    return tuple(dict(lines).items())
+
+
+def _by_strikes(rival: Rival, rates: Rates) -> Estimate:
+    return failures(rival, replace(rates, crashes=0.0))
 
 
 def verdict_of(
@@ -216,14 +245,14 @@ def _no_matter(summary: Summary, rivals: Sequence[Rival], folders: TradeFolders,
     rates = rates_of(summary.header, summary)
     central = rates[len(rates) // 2]
     without_crashes = Rates(label="", strikes=central.strikes)
-    best = min((failures(rival, without_crashes).best for rival in rivals), default=0.0)
+    best = min((failures(rival, without_crashes) for rival in rivals), key=lambda total: total.best)
     none = next(rival for rival in rivals if rival.is_unprotected)
     alone = choose(rivals, without_crashes, folders.settings.margin)
     if central.crashes and alone.winner != none.name:
         return (
             f"No code matters here: the crash rate of the board dominates, with {significant(central.crashes)} crashes "
             f"a day against {significant(failures(none, without_crashes).best)} failures by strikes without protection "
-            f"and {significant(best)} with the best one, {where}. Lower the crash rate first."
+            f"and {interval_text(best)} with the best one, {where}. Lower the crash rate first."
         )
     return (
         f"No protection is needed by this margin: without any, failures exceed those of the best one by at most "
@@ -275,16 +304,10 @@ def _by_trials(runs: Sequence[RunChoices], summary: Summary) -> tuple[str, ...]:
             trials = count_text(int(summary.header.trials * factor))
             verb = "is" if len(names) == 1 else "are"
             lines.append(
-                f"More trials under {run.label}, {many} {trials} each: {_few(names)} {verb} neither surely as good as "
-                "any other nor surely not."
+                f"More trials under {run.label}, {many} {trials} each: {few_text(names)} {verb} neither surely as good "
+                "as any other nor surely not."
             )
     return tuple(lines)
-
-
-def _few(names: Sequence[str]) -> str:
-    """Name the first few."""
-    shown = list(names[:MOST_NAMES])
-    return list_text([*shown, f"{len(names) - MOST_NAMES} more"] if len(names) > MOST_NAMES else shown)
 
 
 def _unknown(summary: Summary, folders: TradeFolders) -> tuple[str, ...]:

@@ -8,12 +8,12 @@ from pathlib import Path
 
 from markupsafe import Markup
 
-from hil.report import numbers
+from hil.report import charts, numbers
 from hil.report.choice import failures
 from hil.report.page import render_page, write_file
 from hil.report.rivals import Rival, outcome_per_million
 from hil.report.svg import element, line, percent, picture, text
-from hil.report.trade import Trade
+from hil.report.trade import Trade, day_of
 from hil.report.trade_table import GROUPS, costs_title, marks, sorted_rivals, trade_json, warnings
 
 PAGE_FILE = "trade.html"
@@ -33,7 +33,10 @@ def write_trade(directory: Path, trade: Trade) -> Path:
         "marks": marks,
         "warnings": warnings(trade),
         "costs_title": costs_title(trade),
-        "chart": front_chart(trade),
+        "charts": charts,
+        "day": (day := day_of(trade)),
+        "day_axis": charts.axis_of(estimate for _, estimate in day),
+        "front_chart": front_chart(trade),
         "front": front_in_order(trade),
     }
     page = render_page("trade.html", trade.summary, values)

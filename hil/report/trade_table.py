@@ -15,7 +15,7 @@ from hil.report.choice import failures
 from hil.report.numbers import count_text, interval_text, limits_text, list_text, share_text, significant
 from hil.report.rivals import Rival, outcome_per_million
 from hil.report.terminal import wide_console
-from hil.report.trade import NO_PROFILE, Trade
+from hil.report.trade import NO_PROFILE, RunChoices, Trade, day_of
 
 GROUPS = {
     "SDC": (Outcome.SDC_CRITICAL, Outcome.SDC_TOLERABLE),
@@ -50,8 +50,20 @@ def marks(trade: Trade, rival: Rival) -> list[str]:
 
 def warnings(trade: Trade) -> list[str]:
     """Name what makes things worse than no protection at all, and what cannot do the work of a day in a day."""
-    found = [f"{name} makes things worse than none under {list_text(list(at))}." for name, at in trade.worse.items()]
-    return found + [f"{name} is too slow for the demand of a day and was not chosen from." for name in trade.too_slow]
+    alike: dict[tuple[str, ...], list[str]] = {}
+    for name, labels in trade.worse.items():
+        alike.setdefault(labels, []).append(name)
+    everywhere = tuple(run.label for run in trade.runs)
+    found = []
+    for labels, names in alike.items():
+        verb = "makes" if len(names) == 1 else "make"
+        under = "everywhere" if labels == everywhere and len(labels) > 1 else f"under {list_text(list(labels))}"
+        found.append(f"{list_text(names)} {verb} things worse than none {under}.")
+    if trade.too_slow:
+        verb, was = ("is", "was") if len(trade.too_slow) == 1 else ("are", "were")
+        names_text = list_text(list(trade.too_slow))
+        found.append(f"{names_text} {verb} too slow for the demand of a day and {was} not chosen from.")
+    return found
 
 
 def trade_table(trade: Trade) -> str:
@@ -79,10 +91,12 @@ def budget_lines(trade: Trade) -> list[str]:
     def parts(source: Source) -> str:
         return ", ".join(line.part for line in lines if line.source == source.value) or "nothing"
 
+    day = [f"{words} {interval_text(estimate)}" for words, estimate in day_of(trade)]
     struck = (f"{line.part} ({count_text(line.bits)} bits)" for line in lines if line.source == Source.STRUCK.value)
     return [
         f"Struck: {', '.join(struck) or 'nothing'}.",
         f"From beam data: {parts(Source.BEAM)}. Not modelled: {parts(Source.UNMODELLED)}.",
+        *([f"A day brings: {'; '.join(day)}."] if day else []),
         PORTABILITY,
     ]
 
@@ -117,11 +131,20 @@ def _protections(trade: Trade) -> Table:
 def _choices(trade: Trade) -> Table:
     grid = Table(title="Who wins where", title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
     grid.add_column("strikes", overflow="fold")
-    for rates in trade.rates:
-        grid.add_column(rates.label, overflow="fold")
+    grid.add_column("winner", overflow="fold")
     for run in trade.runs:
-        grid.add_row(run.label, *(Text(choice.winner or "open") for choice in run.choices))
+        grid.add_row(run.label, Text("\n".join(winners(run))))
     return grid
+
+
+def winners(run: RunChoices) -> list[str]:
+    """Say who wins by one run: one line where it is the same at every rate, else one for each winner."""
+    at: dict[str, list[str]] = {}
+    for choice in run.choices:
+        at.setdefault(choice.winner or "open", []).append(choice.rates.label)
+    if len(at) == 1 and len(run.choices) > 1:
+        return [f"{next(iter(at))}, at every rate"]
+    return [f"{name}: {list_text(labels)}" if len(at) > 1 else name for name, labels in at.items()]
 
 
 def trade_json(trade: Trade) -> Json:

@@ -14,8 +14,9 @@ from markupsafe import escape
 from firmware_bridge.errors import ConfigError
 from hil.boards.cost_profile import CostProfile
 from hil.campaign.record import TaskRecord
+from hil.campaign.store import ROWS_FILE
 from hil.campaign.trade import TradeFolders, TradeSettings
-from hil.report.trade import FRESH, NO_PROFILE, Kind, Trade, trade_of
+from hil.report.trade import FRESH, NO_PROFILE, Kind, Trade, day_of, trade_of
 from hil.report.trade_page import write_trade
 from hil.report.trade_table import trade_json, trade_table
 from hil.strikes import preset
@@ -120,6 +121,54 @@ def test_a_board_that_crashes_more_than_strikes_harm_needs_no_code(tmp_path: Pat
         "No code matters here: the crash rate of the board dominates, with 2.00 crashes a day" in found.verdict.sentence
     )
     assert "crashes of the board, 2 (1 to 4)" in trade_table(found)
+
+
+def test_a_day_is_told_in_strikes_failures_and_crashes(tmp_path: Path) -> None:
+    """75,776 bits at 1e-9 to 1e-7 upsets a day, worked for an eighth of it; 200 and 5 of 500 strikes fail."""
+    part = {"demand_per_day": 10_800.0, "inference_s": 1.0, "board_crashes_source": "somebody's beam"}
+    found = decided(tmp_path, {"a": CLEAR}, fresh=CLEAR, board=costs(), board_crashes_per_day=(1, 2, 4), **part)
+    day = dict(day_of(found))
+    assert list(day) == [
+        "strikes on the shared cells",
+        "failures by them, unprotected",
+        "with hsiao_72_64, the fewest",
+        "crashes of the board itself",
+    ]
+    strikes, unprotected, best, crashes = day.values()
+    bits = 8 * sum(region.size_bytes for region in found.summary.tasks[0].record.regions if region.struck)
+    assert (strikes.low, strikes.best, strikes.high) == pytest.approx([bits * rate / 8 for rate in RATE])
+    assert unprotected.best == pytest.approx(strikes.best * 200 / TRIALS)
+    assert unprotected.low < strikes.low * 200 / TRIALS < strikes.high * 200 / TRIALS < unprotected.high
+    assert best.best == pytest.approx(1.01 * strikes.best * 5 / TRIALS)  # it takes longer, so that more strikes come
+    assert (crashes.low, crashes.best, crashes.high) == (0.125, 0.25, 0.5)
+    page = write_trade(tmp_path, found).read_text()
+    assert page.index("somebody&#39;s beam") < page.index("What a day brings") < page.index("Benefit against cost")
+    assert "A day brings: strikes on the shared cells" in trade_table(found)
+    bare = decided(tmp_path / "b", {"a": CLEAR}, fresh=CLEAR, board=costs(), rate_per_bit_day=None)
+    assert day_of(bare) == ()
+    assert "What a day brings" not in write_trade(tmp_path, bare).read_text()
+
+
+def test_without_a_profile_one_time_a_protection_holds_for_all_runs(tmp_path: Path) -> None:
+    """Times differ from run to run by what else the machine does; what a protection costs does not."""
+    held = folders(tmp_path, {"a": CLEAR, "b": CLEAR, "c": CLEAR}, fresh=CLEAR)
+    for path, factor in zip(held.runs, (1.0, 5.0, 1.2), strict=True):
+        slow(path, "hsiao_72_64", factor)
+    found = trade_of(held)
+    by_name = {rival.name: rival.relative_time for rival in found.rivals}
+    assert by_name["hsiao_72_64"] == pytest.approx(1.1)  # the median of 1, 1, 1.2 and 5
+    assert {run.winner for run in found.runs} == {"tmr"}
+
+
+def slow(path: Path, name: str, factor: float) -> None:
+    """Stretch the times of one protection in a run that was written."""
+    lines = []
+    for line in (path / ROWS_FILE).read_text().splitlines():
+        row = json.loads(line)
+        if row.get("protection") == name and row.get("timing"):
+            row["timing"]["elapsed_us"] = round(factor * row["timing"]["elapsed_us"])
+        lines.append(json.dumps(row))
+    (path / ROWS_FILE).write_text("\n".join(lines) + "\n")
 
 
 def test_crashes_count_among_what_is_tolerated_and_slowness_meets_more_of_them(tmp_path: Path) -> None:
