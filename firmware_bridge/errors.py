@@ -12,6 +12,7 @@
     |   +-- LinkLost                    no answer from the other end
     |   +-- Refused                     the node answered "no" and why
     +-- Interrupted            exit 4   stopped by the user or a full disk; what was measured is kept
+    +-- ShortcutFailed         exit 1   ours: a shortcut did not give what the whole computation gives
 """
 
 from __future__ import annotations
@@ -63,3 +64,7 @@ class Interrupted(FlightNodeError):
     """Stopped by the user or by a full disk; everything measured so far is kept and can be resumed."""
 
     exit_code = 4
+
+
+class ShortcutFailed(FlightNodeError):
+    """What was computed the short way is not what the whole computation gives: a defect of this project."""

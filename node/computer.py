@@ -166,7 +166,7 @@ class Computer:
                 region.renew()
         if self.checkpoints is not None:
             # Trials follow one another faster than a medium syncs, and none needs the last one's baseline after a cut.
-            self.checkpoints.baseline(self._saved_bytes(), durable=False)
+            self.checkpoints.baseline(self.saved_bytes(), durable=False)
         return sound
 
     def reload(self) -> None:
@@ -344,22 +344,26 @@ class Computer:
 
     def checkpoint(self, frame: int = 0) -> int:
         """Save the guarded regions and state as they are and give the sequence number; verify before (see scrub)."""
-        return self._checkpoints().save(self._saved_bytes(), frame).sequence
+        return self._checkpoints().save(self.saved_bytes(), frame).sequence
 
     def restore(self) -> Checkpoint | None:
         """Load the newest checkpoint that verifies and give it, or None where none does."""
         found = self._checkpoints().restore()
         if found is None:
             return None
+        self.put_back(found.payload)
+        return found
+
+    def put_back(self, payload: bytes) -> None:
+        """Load what a checkpoint saved (see :meth:`saved_bytes`), and make the check data anew."""
         start = 0
         for name in saved_regions(self.image, self.protection):
             view = self.arena.view(name)
-            view[:] = np.frombuffer(found.payload, np.uint8, view.size, start)
+            view[:] = np.frombuffer(payload, np.uint8, view.size, start)
             start += view.size
         for region in self.guarded:
             region.renew()
         self._cells.assert_stuck()
-        return found
 
     def recover(self) -> int | None:
         """Follow the protection's answer to an uncorrectable error.
@@ -389,7 +393,8 @@ class Computer:
         """Size of what one checkpoint saves."""
         return sum(self.layout[name].size_bytes for name in saved_regions(self.image, self.protection))
 
-    def _saved_bytes(self) -> bytes:
+    def saved_bytes(self) -> bytes:
+        """Give what a checkpoint saves: the guarded regions and state, one after the other."""
         return b"".join(self.arena.view(name).tobytes() for name in saved_regions(self.image, self.protection))
 
     def _checkpoints(self) -> CheckpointStore:
@@ -402,7 +407,7 @@ class Computer:
             return None
         if storage is None:
             storage = Path(self._resources.enter_context(tempfile.TemporaryDirectory(prefix="flightnode-")))
-        payload = self._saved_bytes()
+        payload = self.saved_bytes()
         store = self._resources.enter_context(CheckpointStore(storage, len(payload)))
         store.baseline(payload)
         return store

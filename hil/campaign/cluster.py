@@ -15,6 +15,7 @@ from typing import Any
 from firmware_bridge.errors import ConfigError, DataError, Interrupted, PortError
 from hil.campaign.bundle import BUNDLE_FOLDER
 from hil.campaign.experiment import Experiment
+from hil.campaign.foretell import VERIFIED_SHARE
 from hil.campaign.store import Store
 from hil.campaign.workers import Chunk, Worker, chunked, keep_chunks
 from hil.progress import ProgressSink
@@ -30,6 +31,7 @@ def collect_with_dask(
     *,
     address: str,
     progress: ProgressSink,
+    verify: float = VERIFIED_SHARE,
 ) -> None:
     """Carry out the missing trials on the workers of a Dask cluster; this process alone writes.
 
@@ -59,7 +61,7 @@ def collect_with_dask(
         raise PortError(f"--dask {address}: no scheduler answers there ({error}); start `dask scheduler`") from None
     lost = (distributed.KilledWorker, distributed.client.FutureCancelledError, distributed.comm.CommClosedError)
     with client:
-        chunks = _chunks(client, experiment, missing, store.directory)
+        chunks = _chunks(client, experiment, missing, store.directory, verify)
         try:
             keep_chunks(chunks, experiment, missing, store, progress)
         except lost as error:
@@ -78,14 +80,14 @@ def _distributed() -> Any:
 
 
 def _chunks(
-    client: Any, experiment: Experiment, missing: Mapping[str, tuple[int, ...]], directory: Path
+    client: Any, experiment: Experiment, missing: Mapping[str, tuple[int, ...]], directory: Path, verify: float
 ) -> Iterator[Chunk]:
     distributed = _distributed()
     campaign = client.scatter(pack_bundle(directory), broadcast=True)
     target = experiment.campaign.campaign.target
     ids = {task.name: task.task_id for task in experiment.tasks}
     futures = [
-        client.submit(measure_chunk, campaign, target, (name, ids[name]), trials, pure=False)
+        client.submit(measure_chunk, campaign, target, (name, ids[name]), trials, verify, pure=False)
         for name, trials in chunked(missing)
     ]
     for future in distributed.as_completed(futures, loop=client.loop):
@@ -101,12 +103,14 @@ def pack_bundle(directory: Path) -> bytes:
     return archive.getvalue()
 
 
-_workers: dict[tuple[str, str], Worker] = {}
+_workers: dict[tuple[str, str, float], Worker] = {}
 _one_at_a_time = threading.Lock()
 """A worker may have several threads; its node has one line."""
 
 
-def measure_chunk(campaign: bytes, target: str, task: tuple[str, str], trials: tuple[int, ...]) -> Chunk:
+def measure_chunk(
+    campaign: bytes, target: str, task: tuple[str, str], trials: tuple[int, ...], verify: float = VERIFIED_SHARE
+) -> Chunk:
     """Carry out trials on this worker; what is prepared for the first chunk serves the others.
 
     Parameters
@@ -119,19 +123,21 @@ def measure_chunk(campaign: bytes, target: str, task: tuple[str, str], trials: t
         Name and task_id of the protection.
     trials : tuple of int
         Which trials.
+    verify : float
+        See :class:`hil.campaign.foretell.Foreteller`.
 
     Raises
     ------
     DataError
         This worker's software gives the task another task_id: its outcomes would not belong to the campaign.
     """
-    key = (sha256(campaign).hexdigest(), target)
+    key = (sha256(campaign).hexdigest(), target, verify)
     with _one_at_a_time:
         if key not in _workers:
             directory = Path(tempfile.mkdtemp(prefix="flightnode-dask-"))
             with tarfile.open(fileobj=io.BytesIO(campaign)) as tar:
                 tar.extractall(directory, filter="data")
-            _workers[key] = Worker(directory, target)
+            _workers[key] = Worker(directory, target, verify)
         name, task_id = task
         worker = _workers[key]
         if worker.task_id(name) != task_id:

@@ -16,6 +16,7 @@ from hil.campaign.board_pool import collect_with_boards
 from hil.campaign.bundle import load_bundle, write_bundle
 from hil.campaign.configuration import CampaignFile
 from hil.campaign.experiment import Experiment
+from hil.campaign.foretell import VERIFIED_SHARE, Foreteller, run_trials
 from hil.campaign.heat import check_uart, run_heat
 from hil.campaign.link_record import link_row
 from hil.campaign.plan import Plan
@@ -35,7 +36,8 @@ class RunOptions:
     """How a campaign is run; None keeps what the campaign file says.
 
     ``dask`` is the address of a Dask scheduler whose workers do the trials. ``shard`` is (number, of how many): then
-    every so manieth trial is done here, and the others elsewhere.
+    every so manieth trial is done here, and the others elsewhere. ``verify`` is the share of foretold trials that the
+    emulated node carries out, too (see :mod:`hil.campaign.foretell`).
     """
 
     target: str | None = None
@@ -43,6 +45,7 @@ class RunOptions:
     workers: int = 1
     shard: tuple[int, int] | None = None
     dask: str | None = None
+    verify: float = VERIFIED_SHARE
 
     @property
     def shares_out(self) -> bool:
@@ -52,6 +55,8 @@ class RunOptions:
     def __post_init__(self) -> None:
         if self.workers < 1:
             raise ConfigError(f"--workers {self.workers}: give 1 or more")
+        if not 0.0 <= self.verify <= 1.0:
+            raise ConfigError(f"--verify {self.verify}: give a share from 0 to 1")
         if self.dask is not None and self.workers > 1:
             raise ConfigError("--workers and --dask: the cluster has workers of its own; leave one of them out")
         if self.shard is not None and not 1 <= self.shard[0] <= self.shard[1]:
@@ -66,6 +71,10 @@ def run_campaign(campaign: CampaignFile, *, out: Path, options: RunOptions, prog
     campaign = campaign.changed(target=options.target, trials=options.trials)
     settings = campaign.campaign
     check_capabilities(settings.requires, settings.target, campaign.bench_folders)
+    if options.verify != VERIFIED_SHARE and settings.target != "sim":
+        raise ConfigError(
+            f"--verify: on {settings.target} every trial is carried out; leave it out, or use --target sim"
+        )
     if options.shares_out and len(targets_of(settings.target)) > 1:
         raise ConfigError(f"{settings.target}: each board of a pool has its own worker; leave --workers and --dask out")
     progress(ProgressEvent(stage="compile", done=0, total=0))
@@ -101,10 +110,14 @@ def collect(experiment: Experiment, store: Store, options: RunOptions, progress:
         from hil.campaign.cluster import collect_with_dask
 
         for missing in stages:
-            collect_with_dask(experiment, missing, store, address=options.dask, progress=progress)
+            collect_with_dask(
+                experiment, missing, store, address=options.dask, progress=progress, verify=options.verify
+            )
     elif options.workers > 1:
         for missing in stages:
-            collect_with_workers(experiment, missing, store, workers=options.workers, progress=progress)
+            collect_with_workers(
+                experiment, missing, store, workers=options.workers, progress=progress, verify=options.verify
+            )
     elif len(targets) > 1:
         collect_with_boards(experiment, stages, store, targets=targets, progress=progress)
     first = next(stages, None)
@@ -115,10 +128,11 @@ def collect(experiment: Experiment, store: Store, options: RunOptions, progress:
             check_uart(session, heat)
         session.prepare(experiment.workload.image.to_bytes(), experiment.workload.inputs_file())
         deadline_ms = 0
+        foreteller = Foreteller(experiment.workload, options.verify) if targets[0] == "sim" else None
         for missing in chain([first] if first else [], stages):
             for task in experiment.tasks:
                 if trials := missing[task.name]:
-                    runner = _run_task(session, task, experiment, trials, (store.append, progress))
+                    runner = _run_task(session, task, experiment, trials, (store.append, progress), foreteller)
                     deadline_ms = max(deadline_ms, runner.deadline_ms)
         if heat is not None:
             run_heat(session, experiment, heat.schedule(), store, progress)
@@ -150,6 +164,7 @@ def _run_task(
     experiment: Experiment,
     trials: tuple[int, ...],
     sinks: tuple[Callable[[Row], None], ProgressSink],
+    foreteller: Foreteller | None,
 ) -> TaskRunner:
     append, progress = sinks
     total = experiment.trials
@@ -165,9 +180,7 @@ def _run_task(
             note = getattr(row, "reason", "")
         progress(ProgressEvent(stage=task.name, done=done, total=total, note=note))
 
-    runner = TaskRunner(session, task, experiment.workload, sink)
-    runner.collect(trials)
-    return runner
+    return run_trials(TaskRunner(session, task, experiment.workload, sink), trials, foreteller)
 
 
 def missing_trials(experiment: Experiment, store: Store, end: int) -> dict[str, tuple[int, ...]]:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from firmware_bridge.errors import DataError
+from firmware_bridge.errors import DataError, ShortcutFailed
 from hil.campaign.outcome import Outcome
 from hil.campaign.workload import Workload
 from node.model.accumulators import accumulator_bytes
@@ -117,7 +117,7 @@ class Classifier:
 
         Raises
         ------
-        DataError
+        ShortcutFailed
             An outcome or a delivered byte is another one; the message holds both.
         """
         generator = np.random.default_rng((seed, block.step, block.first))
@@ -182,7 +182,7 @@ class Classifier:
 
     def _differs(self, faults: Faults, fault: int, number: int, what: str) -> None:
         bit, step = int(faults.bits[fault]), int(faults.steps[fault])
-        raise DataError(
+        raise ShortcutFailed(
             f"bit {bit} of {self.region} flipped before step {step}, input {self.inputs[number]}: the exact engine "
             f"and a whole run give {what}; golden is {self._engine.golden_output(number).hex()}: please report it"
         )

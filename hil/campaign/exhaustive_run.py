@@ -103,7 +103,7 @@ def run_exhaustive(
 
     Raises
     ------
-    DataError
+    ShortcutFailed
         A repeated evaluation came out otherwise.
     ConfigError
         ``out`` holds another campaign, or one begun with other options.

@@ -12,14 +12,11 @@ import msgspec
 
 from firmware_bridge.errors import ConfigError, DataError
 from hil.campaign.bundle import BUNDLE_FOLDER
-from hil.campaign.record import Header, HeatRow, Row, TrialRow
+from hil.campaign.record import Header, HeatRow, Row, TrialRow, without_luck
 from hil.campaign.store import CONFIRMATION_FOLDER, Store, brief, confirmation_folder, read_header, read_rows
 
 FREE_FIELDS = ("created", "shard", "target")
 """What may differ: when and where a part was measured. Of targets the kind may not, since times would be mixed."""
-
-LUCK = ("timing", "reloads", "detail")
-"""Fields of a trial that a clock, a cable or wording decides."""
 
 
 def merge_runs(parts: Sequence[Path], out: Path) -> None:
@@ -121,6 +118,4 @@ def _rows(parts: Sequence[Path]) -> Iterator[Row]:
 
 def _essence(row: TrialRow) -> bytes:
     """Give a digest of all that must agree between two measurements of one trial."""
-    table = msgspec.to_builtins(row)
-    kept = {key: value for key, value in table.items() if key not in LUCK}
-    return hashlib.blake2b(msgspec.json.encode(kept), digest_size=16).digest()
+    return hashlib.blake2b(without_luck(row), digest_size=16).digest()

@@ -225,3 +225,12 @@ class LinkRow(msgspec.Struct, frozen=True, kw_only=True, tag="link", forbid_unkn
 
 
 Row = TrialRow | AttemptRow | HeatRow | StopRow | LinkRow
+
+LUCK = ("timing", "reloads", "detail")
+"""Fields of a trial that a clock, a cable or wording decides."""
+
+
+def without_luck(row: TrialRow) -> bytes:
+    """Give all of a row that two measurements of its trial have to agree on, as JSON."""
+    table = msgspec.to_builtins(row)
+    return msgspec.json.encode({key: value for key, value in table.items() if key not in LUCK})

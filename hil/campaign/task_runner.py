@@ -11,15 +11,15 @@ again one by one, and only a death with nothing else under way counts against a 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import chain
 
-from firmware_bridge.errors import LinkError, LinkLost, PortError
+from firmware_bridge.errors import LinkError, LinkLost, PortError, ShortcutFailed
 from firmware_bridge.messages import Abnormal, Run
 from hil.campaign.calibration import CALIBRATION_DEADLINE_MS, calibrate
 from hil.campaign.outcome import Outcome
-from hil.campaign.record import AttemptRow, Row
+from hil.campaign.record import AttemptRow, Row, TrialRow, without_luck
 from hil.campaign.task import StrikeRun, Task
 from hil.campaign.trial import Verdict, abnormal_outcome, abnormal_verdict, judge, trial_row
 from hil.campaign.workload import Workload
@@ -60,13 +60,19 @@ class TaskRunner:
         What is right.
     sink : callable
         Takes every row as it is measured.
+
+    Attributes
+    ----------
+    expected : mapping of int to TrialRow
+        What trials have to give; another row is a :class:`ShortcutFailed`.
     """
 
     def __init__(self, session: Session, task: Task, workload: Workload, sink: Sink) -> None:
         self._session = session
-        self._task = task
+        self.task = task
         self._workload = workload
-        self._sink = sink
+        self.sink = sink
+        self.expected: Mapping[int, TrialRow] = {}
         self._open: dict[int, _OpenTrial] = {}
         self._suspects: list[tuple[StrikeRun, Abnormal | None]] = []
         self._lost_lines = 0
@@ -108,7 +114,7 @@ class TaskRunner:
         self._suspects.clear()
 
     def _open_trial(self, number: int) -> tuple[StrikeRun, ...]:
-        strikes = self._task.prepare(number)
+        strikes = self.task.prepare(number)
         self._open[number] = _OpenTrial(strikes)
         return strikes
 
@@ -119,7 +125,18 @@ class TaskRunner:
         if len(trial.verdicts) == len(trial.strikes):
             del self._open[strike.trial]
             verdicts = [trial.verdicts[each.run.run_id] for each in trial.strikes]
-            self._sink(trial_row(self._task.name, trial.strikes, verdicts))
+            row = trial_row(self.task.name, trial.strikes, verdicts)
+            self._require_expected(row)
+            self.sink(row)
+
+    def _require_expected(self, row: TrialRow) -> None:
+        expected = self.expected.get(row.trial)
+        if expected is None or without_luck(expected) == without_luck(row):
+            return
+        raise ShortcutFailed(
+            f"trial {row.trial} of {row.protection!r}: foretold and carried out, it gives two rows; please report it\n"
+            f"  foretold    {without_luck(expected).decode()}\n  carried out {without_luck(row).decode()}"
+        )
 
     def _stream(self, unanswered: deque[StrikeRun], strikes: Iterator[StrikeRun]) -> Iterator[tuple[StrikeRun, Answer]]:
         """Send what is unanswered, then further strikes; answers come in order, so the oldest is answered first."""
@@ -140,7 +157,7 @@ class TaskRunner:
     # ---- sessions that fail --------------------------------------------------------------------------------------
 
     def _note_attempt(self, strike: StrikeRun, reason: str) -> None:
-        self._sink(AttemptRow(protection=self._task.name, trial=strike.trial, reason=reason))
+        self.sink(AttemptRow(protection=self.task.name, trial=strike.trial, reason=reason))
 
     def _recover(self, error: LinkError) -> bool:
         """Get the node back; True where it had died, False where only the line was lost."""
@@ -193,13 +210,13 @@ class TaskRunner:
     # ---- setting up ----------------------------------------------------------------------------------------------
 
     def _set_up(self, patience: int = 1) -> None:
-        self._session.configure(self._task.protection, patience * self.deadline_ms)
-        temperature_c = self._task.temperature_c
+        self._session.configure(self.task.protection, patience * self.deadline_ms)
+        temperature_c = self.task.temperature_c
         self._session.set_temperature(ROOM_C if temperature_c is None else temperature_c)
 
     def _calibrate(self) -> None:
         self.deadline_ms = CALIBRATION_DEADLINE_MS
         self._set_up()
-        self.deadline_ms = calibrate(self._session, self._task, self._workload)
+        self.deadline_ms = calibrate(self._session, self.task, self._workload)
         self._is_calibrated = True
         self._set_up()

@@ -20,6 +20,7 @@ from pathlib import Path
 from firmware_bridge.errors import ConfigError, Interrupted
 from hil.campaign.bundle import load_bundle
 from hil.campaign.experiment import Experiment
+from hil.campaign.foretell import VERIFIED_SHARE, Foreteller, run_trials
 from hil.campaign.link_record import link_row
 from hil.campaign.record import LinkRow, Row, TrialRow
 from hil.campaign.store import Store
@@ -47,6 +48,7 @@ def collect_with_workers(
     *,
     workers: int,
     progress: ProgressSink,
+    verify: float = VERIFIED_SHARE,
 ) -> None:
     """Carry out the missing trials in ``workers`` processes.
 
@@ -61,7 +63,7 @@ def collect_with_workers(
     if not can_be_multiplied(target):
         raise ConfigError(f"--workers {workers}: {target} is one node; use --workers 1, or --target sim or pty")
     context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(workers, context, initializer=_start, initargs=(store.directory, target))
+    pool = ProcessPoolExecutor(workers, context, initializer=_start, initargs=(store.directory, target, verify))
     with pool:
         try:
             keep_chunks(_chunks(pool, missing), experiment, missing, store, progress)
@@ -131,11 +133,12 @@ def _report(done: Mapping[str, int], trials: int, progress: ProgressSink) -> Non
 class Worker:
     """One process's share of a campaign: the experiment, and the node that it drives."""
 
-    def __init__(self, directory: Path, target: str) -> None:
+    def __init__(self, directory: Path, target: str, verify: float = VERIFIED_SHARE) -> None:
         self._experiment = Experiment.of(load_bundle(directory))
         self._session: Session = open_session(target, silent, self._experiment.campaign.bench_folders)
         atexit.register(self._session.close)
         self._session.prepare(self._experiment.workload.image.to_bytes(), self._experiment.workload.inputs_file())
+        self._foreteller = Foreteller(self._experiment.workload, verify) if target == "sim" else None
         self._deadline_ms = 0
 
     def task_id(self, name: str) -> str | None:
@@ -149,21 +152,21 @@ class Worker:
         assert task is not None, f"the bundle holds no task {name!r}"
         rows: list[Row] = []
         runner = TaskRunner(self._session, task, self._experiment.workload, rows.append)
-        runner.collect(trials)
+        run_trials(runner, trials, self._foreteller)
         self._deadline_ms = max(self._deadline_ms, runner.deadline_ms)
         return Chunk(
             worker=f"{platform.node()}:{os.getpid()}", rows=tuple(rows), link=link_row(self._session, self._deadline_ms)
         )
 
 
-_place: tuple[Path, str] | None = None
+_place: tuple[Path, str, float] | None = None
 _worker: Worker | None = None
 
 
-def _start(directory: Path, target: str) -> None:
+def _start(directory: Path, target: str, verify: float) -> None:
     """Note what to work on; an initialiser that failed could not say why, so the first chunk does the rest."""
     global _place  # noqa: PLW0603 - a pool's initialiser has no other place to leave what its tasks need
-    _place = directory, target
+    _place = directory, target, verify
 
 
 def _collect(name: str, trials: tuple[int, ...]) -> Chunk:

@@ -43,6 +43,10 @@ if TYPE_CHECKING:
 )
 @click.option("--part", "parts", multiple=True, help='With --strike machine: only memory of this kind ("kernel code").')
 @click.option("--confirm", is_flag=True, help="Then repeat it on fresh strikes, as `hil confirm` does.")
+@click.option(
+    "--verify", type=click.FloatRange(0.0, 1.0), metavar="SHARE",
+    help="On sim, trials whose end follows from golden values are not carried out; this share is, too [default: 0.02].",
+)  # fmt: skip
 @click.option("--exhaustive", is_flag=True, help="Flip every bit of the weights instead: `hil exhaustive`.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of the table.")
 @click.option("--plan", "plan_only", is_flag=True, help="Say what would be run and how long it takes; run nothing.")
@@ -58,6 +62,7 @@ def command(  # noqa: PLR0913, PLR0917 - one parameter an option
     density: float | None,
     parts: tuple[str, ...],
     confirm: bool,
+    verify: float | None,
     exhaustive: bool,
     as_json: bool,
     plan_only: bool,
@@ -79,7 +84,8 @@ def command(  # noqa: PLR0913, PLR0917 - one parameter an option
         from hil.campaign.machine_strikes import MachineOptions
 
         others = {"--target": set(targets) - {"qemu"}, "--workers": workers > 1, "--dask": dask, "--shard": shard}
-        _refuse(others | {"--confirm": confirm, "--exhaustive": exhaustive, "--plan": plan_only})
+        others |= {"--verify": verify is not None, "--confirm": confirm}
+        _refuse(others | {"--exhaustive": exhaustive, "--plan": plan_only})
         wanted_trials = trials or described.campaign.trials
         machine_options = MachineOptions(trials=wanted_trials, density=density or 0.0, parts=parts)
         _strike_machine(described, out, machine_options, as_json=as_json)
@@ -87,13 +93,14 @@ def command(  # noqa: PLR0913, PLR0917 - one parameter an option
     if density is not None or parts:
         raise click.UsageError("--density and --part go with --strike machine; what cells are struck is the campaign's")
     if exhaustive:
-        _carry_out_exhaustive(described, out, workers, as_json=as_json)
+        _carry_out_exhaustive(described, out, (workers, verify or 0.0), as_json=as_json)
         return
     wanted = described.changed(target=SEPARATOR.join(targets) or None, trials=trials)
     folders = wanted.bench_folders
     urls = resolve_target(wanted.campaign.target, folders)  # a board that is not there is said before anything is made
     target = plain_target(wanted.campaign.target, folders)
     options = RunOptions(target=target, trials=wanted.campaign.trials, workers=workers, dask=dask, shard=_part(shard))
+    options = options if verify is None else replace(options, verify=verify)
     if plan_only:
         _print_plan(described, replace(options, target=urls), as_json=as_json)
     else:
@@ -121,11 +128,11 @@ def _strike_machine(campaign: CampaignFile, out: Path | None, options: MachineOp
     click.echo(json.dumps(mix_json(mix)) if as_json else f"{mix_table(mix)}\nresults  {directory}")
 
 
-def _carry_out_exhaustive(campaign: CampaignFile, out: Path | None, workers: int, *, as_json: bool) -> None:
+def _carry_out_exhaustive(campaign: CampaignFile, out: Path | None, how: tuple[int, float], *, as_json: bool) -> None:
     from hil.campaign.exhaustive_run import ExhaustiveOptions
     from hil.commands import exhaustive
 
-    exhaustive.carry_out(campaign, ExhaustiveOptions(workers=workers), out, as_json=as_json)
+    exhaustive.carry_out(campaign, ExhaustiveOptions(workers=how[0], verify=how[1]), out, as_json=as_json)
 
 
 def _part(shard: str | None) -> tuple[int, int] | None:

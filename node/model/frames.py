@@ -115,6 +115,8 @@ class Frames:
         Every tensor, the inputs first.
     rows, links : ndarray of int64
         The tables of :mod:`node.kernels.inference.incremental.tables`, with places in a frame that begins at 0.
+    writes : list of tuple
+        Step, first byte, end and value (None: working memory) of everything that is written into the arena.
     frame_bytes, sum_bytes : int
         Size of a frame, and of the golden sums that go with it.
 
@@ -138,6 +140,18 @@ class Frames:
         self.outputs = [self._find(operand_of(spec), len(self.steps)) for spec in image.outputs]
         for value in self.outputs:
             self.values[value].last_read = len(self.steps)
+        self.writes = self._writes()
+
+    def _writes(self) -> list[tuple[int, int, int, Value | None]]:
+        """Give step, first byte, end and value of all that steps write, by step; working memory is no value."""
+        found: list[tuple[int, int, int, Value | None]] = [
+            (value.first, value.arena.place, value.arena.end, value) for value in self.values
+        ]
+        results = {(value.first, value.arena.place) for value in self.values}
+        for spec in self.image.activations:
+            if (spec.step, spec.offset) not in results:
+                found.append((spec.step, spec.offset, spec.end, None))
+        return sorted(found, key=lambda write: write[0])
 
     def _link(self, index: int, step: Step) -> None:
         first, second, out = operands_of(step)
@@ -195,6 +209,15 @@ class Frames:
         if step.opcode in ADDED and fits:
             fits = step.count % block == 0 or block % step.count == 0
         return block if fits else out.count
+
+    @property
+    def products(self) -> int:
+        """Products of weights that an inference sums up."""
+        steps = [step for step in self.steps if step.opcode in CONVOLUTIONS]
+        return sum(
+            step.out_h * step.out_w * step.out_c * step.kernel_h * step.kernel_w * step.in_c // step.groups
+            for step in steps
+        )
 
     def value_table(self, frames: int) -> NDArray[np.int64]:
         """Give the table of tensors for so many frames, places in frame 0."""

@@ -133,14 +133,29 @@ class IncrementalEngine:
                 found[i] = output
         return found
 
-    def byte_before(self, sample: int, step: int, byte: int) -> int | None:
-        """Give an undisturbed byte of the activations just before a step; None where no step's result lies there."""
+    def byte_before(self, samples: Sequence[int], step: int, byte: int) -> int | None:
+        """Give a byte of the activations just before a step, where nothing was ever struck.
+
+        Parameters
+        ----------
+        samples : sequence of int
+            The inputs of all inferences since the memory was zero, the present one last.
+        step : int
+            Of the present inference.
+        byte : int
+            Counted from the start of the region.
+
+        Returns
+        -------
+        int or None
+            None where working memory of a step lies there, whose content is not kept here.
+        """
         place = self.image.activation_offset + byte
-        held = [v for v in self.frames.values if v.first < step <= v.end and v.arena.place <= place < v.arena.end]
-        if not held:
-            return None
-        value = max(held, key=lambda v: v.first)
-        return int(self._golden[sample, value.place + place - value.arena.place])
+        for end, sample in zip((step, *[len(self.frames.steps)] * (len(samples) - 1)), reversed(samples), strict=True):
+            for first, start, stop, value in reversed(self.frames.writes):
+                if first < end and start <= place < stop:
+                    return None if value is None else int(self._golden[sample, value.place + place - start])
+        return 0
 
     def golden_output(self, number: int) -> bytes:
         """Give the undisturbed output of an input, all tensors of the model one after the other."""

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow.parquet
 import pytest
 
-from firmware_bridge.errors import ConfigError, DataError
+from firmware_bridge.errors import ConfigError, DataError, ShortcutFailed
 from hil.campaign.block_log import BlockLog
 from hil.campaign.configuration import load_campaign
 from hil.campaign.exhaustive import OUTCOMES, Block, Classifier, Verified, blocks_of
@@ -119,10 +119,10 @@ def test_verification_finds_a_wrong_outcome_and_a_wrong_byte(workload: Workload)
     assert classifier.verify(block, codes, 1.0, 0) == Verified(evaluations=codes.size)
     wrong = codes.copy()
     wrong[5, 1] ^= 1
-    with pytest.raises(DataError, match="bit 69 of weights flipped before step 0, input 1"):
+    with pytest.raises(ShortcutFailed, match="bit 69 of weights flipped before step 0, input 1"):
         classifier.verify(block, wrong, 1.0, 0)
     classifier._engine._memory.memory[0][11] ^= 64
-    with pytest.raises(DataError, match="the exact engine and a whole run give outputs"):
+    with pytest.raises(ShortcutFailed, match="the exact engine and a whole run give outputs"):
         classifier.verify(block, codes, 1.0, 0)
 
 
