@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from math import isfinite
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import msgspec
 
@@ -92,6 +92,21 @@ class StopSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     least_trials: Annotated[int, msgspec.Meta(ge=10, le=2**31 - 1)] = 100
 
 
+class SamplingSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """``[sampling]``: how ``hil estimate`` draws single-bit faults of the weights; ``hil run`` does not read it.
+
+    ``method`` is ``stratified`` (by layer and class of bit, shared out after a pilot), ``importance`` (steered to where
+    the pilot found harm) or ``plain``. ``faults`` is how many are drawn; left out, so many as ``margin`` asks for, the
+    absolute half-width at 99 % of a plain sample. ``count`` is the harm that counts, on any of the first ``inputs``.
+    """
+
+    method: Literal["stratified", "importance", "plain"] = "stratified"
+    faults: Count | None = None
+    margin: Annotated[float, msgspec.Meta(gt=1e-6, le=0.5)] = 0.01
+    count: Literal["critical", "wrong"] = "critical"
+    inputs: Count = 100
+
+
 class HeatSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """``[heat]``: after the trials the node is kept busy while a plant warms and cools around it.
 
@@ -133,6 +148,8 @@ class CampaignFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         The thermal run that follows the trials, if any.
     stop : StopSection or None
         When fewer trials are enough.
+    sampling : SamplingSection
+        How shares are estimated.
     """
 
     directory: Path
@@ -144,6 +161,7 @@ class CampaignFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     protections: tuple[ProtectionEntry, ...]
     heat: HeatSection | None = None
     stop: StopSection | None = None
+    sampling: SamplingSection = SamplingSection()
 
     @property
     def model_path(self) -> Path:
@@ -194,6 +212,7 @@ class CampaignFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
             },
             "rate": msgspec.structs.asdict(self.rate) if self.rate else None,
             "stop": msgspec.structs.asdict(self.stop) if self.stop else None,
+            "sampling": msgspec.structs.asdict(self.sampling) if self.sampling != SamplingSection() else None,
             "heat": msgspec.structs.asdict(self.heat) if self.heat else None,
             "protection": [entry.to_table() for entry in self.protections],
         }
@@ -217,7 +236,9 @@ def load_campaign(path: Path) -> CampaignFile:
 
 def read_campaign(document: Table, path: Path) -> CampaignFile:
     """Give the campaign that ``document``, the tables of the file ``path``, describes."""
-    check_keys(document, ["campaign", "workload", "strikes", "rate", "stop", "heat", "protection"], str(path))
+    check_keys(
+        document, ["campaign", "workload", "strikes", "rate", "stop", "sampling", "heat", "protection"], str(path)
+    )
     for key in ("campaign", "workload"):
         if key not in document:
             raise ConfigError(f"{path}: [{key}] is missing; add it, or {MISSING_HINT}")
@@ -236,6 +257,7 @@ def read_campaign(document: Table, path: Path) -> CampaignFile:
         protections=_protections(document.get("protection", []), f"{path}: [[protection]]"),
         heat=_heat(document.get("heat"), f"{path}: [heat]"),
         stop=_stop(document.get("stop"), f"{path}: [stop]"),
+        sampling=typed_table(document.get("sampling", {}), SamplingSection, f"{path}: [sampling]"),
     )
     check_demand(result.rate, result.protections, f"{path}: [rate]")
     _check_workload(result, f"{path}: [workload]")

@@ -16,25 +16,33 @@ if TYPE_CHECKING:
 @click.argument("campaign", type=click.Path(path_type=Path))
 @click.option("--faults", type=click.IntRange(min=1), help="Faults to draw [default: what --margin asks for].")
 @click.option(
-    "--margin", type=click.FloatRange(1e-6, 0.5, min_open=True), default=0.01, show_default=True,
+    "--margin", type=click.FloatRange(1e-6, 0.5, min_open=True),
     help="Absolute half-width at 99 % that the finite-population formula plans for, whatever the share is.",
 )  # fmt: skip
 @click.option(
-    "--method", type=click.Choice(("stratified", "importance", "plain")), default="stratified", show_default=True,
+    "--method", type=click.Choice(("stratified", "importance", "plain")),
     help="By layer and class of bit, shared out after a pilot; steered after a pilot; or uniformly.",
 )  # fmt: skip
-@click.option("--count", type=click.Choice(("critical", "wrong")), default="critical", show_default=True, help="Harm.")
-@click.option("--inputs", type=click.IntRange(min=1), default=100, show_default=True, help="Samples, the first ones.")
+@click.option("--count", type=click.Choice(("critical", "wrong")), help="Harm.")
+@click.option("--inputs", type=click.IntRange(min=1), help="Samples, the first ones.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of the table.")
 def command(  # noqa: PLR0913, PLR0917 - one parameter an option
-    campaign: Path, faults: int | None, margin: float, method: str, count: str, inputs: int, as_json: bool
+    campaign: Path,
+    faults: int | None,
+    margin: float | None,
+    method: str | None,
+    count: str | None,
+    inputs: int | None,
+    as_json: bool,
 ) -> None:
     """Estimate how many flips of a weight bit do harm on any input.
 
-    CAMPAIGN says which model, which inputs, what is critical, and the seed. Where every bit can be classified, `hil
-    exhaustive` leaves nothing to estimate.
+    CAMPAIGN says which model, which inputs, what is critical, the seed and, under [sampling], how faults are drawn;
+    options take precedence. Where every bit can be classified, `hil exhaustive` leaves nothing to estimate.
     """
     from dataclasses import asdict
+
+    import msgspec
 
     from hil.campaign.configuration import load_campaign
     from hil.campaign.exhaustive import Classifier
@@ -43,17 +51,22 @@ def command(  # noqa: PLR0913, PLR0917 - one parameter an option
     from hil.stats import sample_size
 
     described = load_campaign(campaign)
+    given = {"faults": faults, "margin": margin, "method": method, "count": count, "inputs": inputs}
+    how = msgspec.structs.replace(
+        described.sampling, **{key: value for key, value in given.items() if value is not None}
+    )
     workload = load_workload(described)
     parts = parts_of(workload.image)
     population = sum(len(part.bits) for part in parts)
-    planned = sample_size(population, margin)
-    classifier = Classifier(workload, "weights", tuple(range(min(inputs, workload.n_inputs))))
-    harms = classifier.harms if count == "critical" else classifier.wrongs
-    found = sample(parts, harms, faults or planned, method=method, seed=described.campaign.seed)
+    planned = sample_size(population, how.margin)
+    classifier = Classifier(workload, "weights", tuple(range(min(how.inputs, workload.n_inputs))))
+    harms = classifier.harms if how.count == "critical" else classifier.wrongs
+    found = sample(parts, harms, how.faults or planned, method=how.method, seed=described.campaign.seed)
     if as_json:
-        click.echo(json.dumps({"count": count, "inputs": len(classifier.inputs), "planned": planned} | asdict(found)))
+        about = {"count": how.count, "inputs": len(classifier.inputs), "planned": planned}
+        click.echo(json.dumps(about | asdict(found)))
         return
-    _print(found, f"{count} on at least one of {len(classifier.inputs)} inputs", margin, planned)
+    _print(found, f"{how.count} on at least one of {len(classifier.inputs)} inputs", how.margin, planned)
 
 
 def _print(found: Sampled, event: str, margin: float, planned: int) -> None:

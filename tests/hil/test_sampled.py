@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from firmware_bridge.errors import ConfigError
-from hil.campaign.configuration import load_campaign
+from hil.campaign.configuration import load_campaign, read_campaign
 from hil.campaign.exhaustive import Classifier
 from hil.campaign.sampled import METHODS, NATURAL_SHARE, Part, parts_of, sample
 from hil.campaign.workload import load_workload
@@ -107,3 +107,22 @@ def test_the_command(campaign: Path, population, method: str, capsys: pytest.Cap
     assert f"600 of {len(every)} single-bit faults" in out
     assert ("plain draws; largest weight" in out) == (method == "importance")
     assert main([*arguments, "--faults", "3"]) == (0 if method == "plain" else 2)
+
+
+def test_the_campaign_file_says_how_and_options_take_precedence(
+    campaign: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = campaign.with_name("sampling.toml")
+    section = '[sampling]\nmethod = "importance"\nfaults = 300\ncount = "wrong"\ninputs = 2\n'
+    path.write_text(campaign.read_text() + section)
+    assert read_campaign(load_campaign(path).to_document(), path).sampling == load_campaign(path).sampling
+    assert main(["estimate", str(path), "--json"]) == 0
+    written = json.loads(capsys.readouterr().out)
+    assert (written["method"], written["count"], written["inputs"]) == ("importance", "wrong", 2)
+    assert sum(part["pilot"] + part["draws"] for part in written["parts"]) == 300
+    assert main(["estimate", str(path), "--method", "plain", "--inputs", "3", "--json"]) == 0
+    overridden = json.loads(capsys.readouterr().out)
+    assert (overridden["method"], overridden["count"], overridden["inputs"]) == ("plain", "wrong", 3)
+    path.write_text(campaign.read_text() + '[sampling]\nmethod = "guess"\n')
+    assert main(["estimate", str(path)]) == 2
+    assert "[sampling]: method" in capsys.readouterr().err
