@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
+    from hil.campaign.collect import RunOptions
     from hil.targets.session import Session
     from hil.testing import MeasuredCampaign
 
@@ -38,30 +39,38 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.fixture(scope="session")
 def hil_target(pytestconfig: pytest.Config) -> str:
-    """Give the URL of the node; skip where a board is named that does not answer."""
+    """Give the target; skip where a board is named that does not answer."""
     from firmware_bridge.errors import LinkLost, PortError
-    from hil.boards.bench_file import resolve_target
+    from hil.boards.bench_file import plain_target
     from hil.progress import silent
     from hil.targets.target import can_be_multiplied, open_session
 
     named = pytestconfig.getoption("--hil-target")
     try:
-        target = resolve_target(named, [pytestconfig.rootpath, Path.cwd()])
+        target = plain_target(named, _desks(pytestconfig))
         if not can_be_multiplied(target):
-            open_session(target, silent).close()
+            open_session(target, silent, _desks(pytestconfig)).close()
     except (PortError, LinkLost) as error:
         pytest.skip(f"{named} is absent: {error}")
     return target
 
 
 @pytest.fixture(scope="session")
-def hil_node(hil_target: str) -> Iterator[Session]:
-    """Give an open session with the node of ``--hil-target``: load, configure, run, as campaigns do."""
+def hil_node(hil_target: str, pytestconfig: pytest.Config) -> Iterator[Session]:
+    """Give an open session with the node of ``--hil-target``: load, configure, run, as campaigns do.
+
+    A board of bench.toml that falls silent is brought back by its power hooks.
+    """
     from hil.progress import silent
     from hil.targets.target import open_session
 
-    with open_session(hil_target, silent) as session:
+    with open_session(hil_target, silent, _desks(pytestconfig)) as session:
         yield session
+
+
+def _desks(config: pytest.Config) -> tuple[Path, ...]:
+    """Give the folders where bench.toml may be."""
+    return config.rootpath, Path.cwd()
 
 
 @pytest.fixture
@@ -73,6 +82,8 @@ def hil_campaign(
     A campaign is run once in a session, on the node of ``--hil-target``; tests that ask for it again get the same
     results.
     """
+    from hil.boards.bench_file import BENCH_FILE
+    from hil.campaign.collect import RunOptions
 
     def run(path: str | Path, trials: int | None = None) -> MeasuredCampaign:
         config = request.config
@@ -83,7 +94,9 @@ def hil_campaign(
             kept = config.getoption("--hil-out")
             name = f"{file.stem}-{len(config.stash[_finished])}"
             out = Path(kept) / file.stem if kept else tmp_path_factory.mktemp("hil") / name
-            config.stash[_finished][key] = _run(file, hil_target, wanted, out)
+            options = RunOptions(target=hil_target, trials=wanted)
+            desk = next((folder for folder in _desks(config) if (folder / BENCH_FILE).exists()), None)
+            config.stash[_finished][key] = _run(file, options, out, desk)
         measured = config.stash[_finished][key]
         request.node.user_properties.extend(_properties(measured))
         return measured
@@ -91,15 +104,14 @@ def hil_campaign(
     return run
 
 
-def _run(file: Path, target: str, trials: int | None, out: Path) -> MeasuredCampaign:
-    from hil.campaign.collect import RunOptions, run_campaign
+def _run(file: Path, options: RunOptions, out: Path, desk: Path | None) -> MeasuredCampaign:
+    from hil.campaign.collect import run_campaign
     from hil.campaign.configuration import load_campaign
     from hil.progress import silent
     from hil.report import summarise, write_report
     from hil.testing import MeasuredCampaign
 
-    options = RunOptions(target=target, trials=trials)
-    run_campaign(load_campaign(file), out=out, options=options, progress=silent)
+    run_campaign(load_campaign(file).changed(desk=desk), out=out, options=options, progress=silent)
     write_report(out)
     return MeasuredCampaign(directory=out, summary=summarise(out))
 

@@ -14,7 +14,7 @@ from firmware_bridge.channel import Channel
 from firmware_bridge.crc import crc32
 from firmware_bridge.errors import LinkError
 from firmware_bridge.responder import Replies
-from firmware_bridge.transport import Transport
+from firmware_bridge.transport import Listener, Transport
 
 Behaviour = Callable[["FakeNode", m.Message], "m.Message | None"]
 
@@ -169,3 +169,9 @@ def telemetry(plant_c: float) -> m.Telemetry:
         recomputed_steps=0,
         crc_engine="crcmod C",
     )
+
+
+def serve_fake(listener: Listener) -> None:
+    """Be a node for the next host that connects, for a moment."""
+    with FakeNode(listener.accept(10.0)):
+        time.sleep(0.3)

@@ -150,6 +150,8 @@ class CampaignFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         When fewer trials are enough.
     sampling : SamplingSection
         How shares are estimated.
+    desk : Path or None
+        Folder with this desk's bench file, the working directory where not given.
     """
 
     directory: Path
@@ -162,6 +164,7 @@ class CampaignFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     heat: HeatSection | None = None
     stop: StopSection | None = None
     sampling: SamplingSection = SamplingSection()
+    desk: Path | None = None
 
     @property
     def model_path(self) -> Path:
@@ -186,10 +189,12 @@ class CampaignFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     @property
     def bench_folders(self) -> tuple[Path, ...]:
         """Where the boards of the target are looked up: this desk's bench file first, then the campaign's own."""
-        return (Path.cwd(), self.directory)
+        return (self.desk or Path.cwd(), self.directory)
 
-    def changed(self, *, target: str | None = None, trials: int | None = None) -> CampaignFile:
-        """Give the campaign with another target or another number of trials; None keeps what the file says."""
+    def changed(
+        self, *, target: str | None = None, trials: int | None = None, desk: Path | None = None
+    ) -> CampaignFile:
+        """Give the campaign with another target, number of trials or desk; None keeps what there is."""
         section = self.campaign
         if target is not None:
             check_target(target, "--target")
@@ -198,7 +203,7 @@ class CampaignFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
             if not 1 <= trials < 2**31:
                 raise ConfigError(f"--trials {trials}: give 1 or more")
             section = msgspec.structs.replace(section, trials=trials)
-        return msgspec.structs.replace(self, campaign=section)
+        return msgspec.structs.replace(self, campaign=section, desk=desk or self.desk)
 
     def to_document(self) -> Table:
         """Give the tables that :func:`read_campaign` reads back equal, with every control written out."""

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from firmware_bridge.errors import ConfigError, PortError
-from firmware_bridge.transport import Listener, listen_tcp
+from firmware_bridge.transport import listen_tcp
 from hil.boards.bench_file import bench_text, find_board, load_bench
 from hil.boards.power import PowerHooks, PowerSwitch
 from hil.campaign.experiment import Experiment
@@ -28,7 +28,7 @@ from hil.targets.session import Session
 from hil.targets.sim_session import SimSession
 from hil.targets.target import open_session
 from tests.campaigns import attempts, campaign, essence, rows_of
-from tests.fake_node import FakeNode
+from tests.fake_node import serve_fake
 
 NAME = 'it\'s a "board"; touch harm'
 MARKS = {"name": NAME, "serial_number": "", "usb_path": "1-1.4"}
@@ -192,8 +192,3 @@ def test_a_board_without_hooks_stays_lost(tmp_path: Path, monkeypatch: pytest.Mo
     serving.join(10)
     with session, pytest.raises(PortError, match="cannot connect"):
         session.restart()
-
-
-def serve_fake(listener: Listener) -> None:
-    with FakeNode(listener.accept(10.0)):
-        time.sleep(0.3)

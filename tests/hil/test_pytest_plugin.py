@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import threading
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -10,10 +11,13 @@ import pytest
 from scipy import stats
 
 from firmware_bridge.errors import ConfigError
+from firmware_bridge.transport import listen_tcp
 from hil.report.summary import summarise
+from hil.targets import hosts, link_session
 from hil.testing import MeasuredCampaign
 from node.jit import CACHE_DIRECTORY
 from tests.campaigns import write_campaign
+from tests.fake_node import serve_fake
 from tests.hil.synthetic_results import header, task, trial, write
 
 pytest_plugins = ["pytester"]
@@ -140,6 +144,30 @@ def test_an_absent_board_skips_with_its_reason(pytester: pytest.Pytester) -> Non
         done = pytester.runpytest_subprocess(f"--hil-target={url}", "-rs", "-p", "no:xdist")
     done.assert_outcomes(skipped=2)
     done.stdout.fnmatch_lines([f"SKIPPED*{url} is absent: *"])
+
+
+def test_a_board_of_the_bench_file_comes_with_its_power_hooks(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The node answers twice, to the question whether it is there and to the test, and is gone then."""
+    monkeypatch.setattr(link_session, "RETURN_TIMEOUT_S", 0.1)
+    monkeypatch.setattr(hosts, "RECOVER_S", 0.1)
+    pytester.makepyfile(
+        "from firmware_bridge.errors import PortError\nimport pytest\n"
+        "def test_on_the_board(hil_node):\n"
+        "    assert hil_node.url.startswith('tcp://')\n"
+        "    with pytest.raises(PortError, match='ended with 7: unplugged'):\n        hil_node.restart()\n"
+    )
+    with listen_tcp() as listener:
+        (pytester.path / "bench.toml").write_text(
+            f'[[board]]\nname = "pi"\nurl = "tcp://127.0.0.1:{listener.port}"\n'
+            'power = { cycle = "echo unplugged; exit 7" }\n'
+        )
+        serving = threading.Thread(target=lambda: [serve_fake(listener), serve_fake(listener), listener.close()])
+        serving.start()
+        done = pytester.runpytest_inprocess("--hil-target=bench:pi", "-p", "no:xdist", "-p", "no:cacheprovider")
+    serving.join(20)
+    done.assert_outcomes(passed=1)
 
 
 def test_a_board_that_nobody_described_is_an_error(pytester: pytest.Pytester) -> None:
