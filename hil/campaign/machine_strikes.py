@@ -91,7 +91,7 @@ def strike_machine(campaign: CampaignFile, *, out: Path, options: MachineOptions
         session.configure(task.protection, deadline_ms)
         classes = chosen(memory_map(host.machine), options.parts)
         store = MachineStore(out, _header(experiment, task, classes, host.machine, options))
-        shooter = Shooter(experiment, task, host.machine, Snapshot(host.machine), options.density)
+        shooter = Shooter(experiment, task, host.machine, Snapshot(host.machine), session.agent_id, options.density)
         wanted = [(trial, found) for trial in range(options.trials) for found in (*classes, None)]
         for done, (trial, found) in enumerate(wanted):
             if (trial, NULL if found is None else found.name) not in store.done:
@@ -141,12 +141,16 @@ def _header(
 
 @dataclass(frozen=True)
 class Shooter:
-    """Carries out one strike after the other, each from the same moment of a machine that is set up for the task."""
+    """Carries out one strike after the other, each from the same moment of a machine that is set up for the task.
+
+    ``agent_id`` is that of the node's agent at that moment: another one afterwards is an agent that was started again.
+    """
 
     experiment: Experiment
     task: Task
     machine: Machine
     snapshot: Snapshot
+    agent_id: int
     density: float = 0.0
 
     def shoot(self, trial: int, struck: PageClass | None) -> MachineRow:
@@ -170,14 +174,13 @@ class Shooter:
 
     def end_of(self, run: Run) -> tuple[MachineOutcome, str]:
         """Give what the machine comes to when it carries out a run, and why."""
-        agent_id = None
         try:
             with Bridge.connect(self.machine.url, HELLO_S, silence_s=SILENCE_S) as bridge:
-                agent_id = bridge.hello().agent_id
-                outcome, detail = self._answered(bridge, run)
-                if bridge.hello().agent_id != agent_id:
-                    return MachineOutcome.CRASH, "the agent was started again"
-                return outcome, detail
+                if bridge.hello().agent_id == self.agent_id:
+                    ended = self._answered(bridge, run)
+                    if bridge.hello().agent_id == self.agent_id:
+                        return ended
+                return MachineOutcome.CRASH, "the agent was started again"
         except (LinkLost, PortError) as error:
             return self._silent(str(error))
         except LinkError as error:

@@ -34,6 +34,8 @@ WHERE_IT_STRUCK = (
     "has nothing in caches then. The kernel's own reservations before it knows its memory are not struck."
 )
 
+_PLAIN_WIDTH = 150
+
 
 @dataclass(frozen=True, kw_only=True)
 class ClassMix:
@@ -149,7 +151,7 @@ def mix_table(mix: MachineMix) -> str:
         "bits\nat once",
         "trials",
         *(name.replace("_", "\n") for name in seen),
-        "failed\nper bit",
+        "failing bits\nin a million",
         "95 % limits",
     ):
         grid.add_column(name, justify="right")
@@ -159,9 +161,9 @@ def mix_table(mix: MachineMix) -> str:
         at_once = str(found.bits) if found.size_bytes else ""
         grid.add_row(found.name, size, at_once, str(found.trials), *cells, *_limits(found.failures))
     if mix.failures is not None:
-        cells = [_part_text(mix.outcome_shares[name]) if mix.outcome_shares[name] else "" for name in seen]
-        grid.add_row("all, by size", "", "", "", *cells, *_limits(mix.failures))
-    out = wide_console()
+        cells = [_in_a_million(mix.outcome_shares[name]) if mix.outcome_shares[name] else "" for name in seen]
+        grid.add_row("all, by size,\nbits in a million", "", "", "", *cells, *_limits(mix.failures))
+    out = wide_console(_PLAIN_WIDTH)
     with out.capture() as capture:
         out.print(grid)
         for line in (_floor(mix), *_together(density), WHERE_IT_STRUCK, ONLY_THE_MIX):
@@ -174,12 +176,11 @@ def _seen(mix: MachineMix, outcome: str) -> bool:
 
 
 def _limits(estimate: Estimate) -> tuple[str, str]:
-    return _part_text(estimate.best), f"{_part_text(estimate.low)} to {_part_text(estimate.high)}"
+    return _in_a_million(estimate.best), f"{_in_a_million(estimate.low)} to {_in_a_million(estimate.high)}"
 
 
-def _part_text(share: float) -> str:
-    """Give a share that may be of a few bits in a million."""
-    return share_text(share) if share >= 0.01 or share == 0.0 else f"{1e6 * share:.2g} ppm"
+def _in_a_million(share: float) -> str:
+    return f"{1e6 * share:,.0f}" if share >= 1e-5 or not share else f"{1e6 * share:.1f}"
 
 
 def _together(density: float) -> list[str]:

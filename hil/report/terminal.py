@@ -51,11 +51,11 @@ def table(summary: Summary, console: Console | None = None) -> str:
     return capture.get()
 
 
-def wide_console() -> Console:
+def wide_console(plain_width: int = _PLAIN_WIDTH) -> Console:
     """Give a console that does not squeeze tables into 80 columns when its output goes to a file or a pipe."""
     console = Console(highlight=False)
     if not console.is_terminal and "COLUMNS" not in os.environ:
-        return Console(highlight=False, width=_PLAIN_WIDTH)
+        return Console(highlight=False, width=plain_width)
     return console
 
 

@@ -92,6 +92,11 @@ class LinkSession:
         """Have the node time what it does."""
         return self._bridge.measure(request)
 
+    @property
+    def agent_id(self) -> int:
+        """Which run of the node's agent this is a session with."""
+        return self._agent_id
+
     def restart(self) -> bool:
         """Get the node back after silence; True where it had died, False where only the line was lost.
 

@@ -131,7 +131,7 @@ def test_null_strikes_are_masked_and_a_machine_without_a_kernel_is_dead(qemu_ses
     session.prepare(experiment.workload.image.to_bytes(), experiment.workload.inputs_file())
     session.configure(task.protection, DEADLINE_MS)
     (kernel,) = (found for found in memory_map(machine) if found.name == "kernel code")
-    shooter = Shooter(experiment, task, machine, Snapshot(machine))
+    shooter = Shooter(experiment, task, machine, Snapshot(machine), session.agent_id)
     assert [shooter.shoot(trial, None).outcome for trial in range(2)] == [MachineOutcome.MASKED.value] * 2
     shooter.snapshot.restore()
     with machine.memory() as memory:
