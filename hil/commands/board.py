@@ -13,7 +13,8 @@ def command() -> None:
 @command.command("build-qemu")
 @click.option("--fresh", is_flag=True, help="Download and compile everything anew.")
 @click.option("--usual", "usual_only", is_flag=True, help="Compile only the kernels that most models need.")
-def build_qemu(fresh: bool, usual_only: bool) -> None:
+@click.option("--download", "download_only", is_flag=True, help="Only fetch what it is made of.")
+def build_qemu(fresh: bool, usual_only: bool, download_only: bool) -> None:
     """Make the image of the emulated board, or bring it up to date.
 
     The board is a Debian for arm64 with the node on its UART: `--target qemu` then boots it. Needs Debian's packages
@@ -21,9 +22,13 @@ def build_qemu(fresh: bool, usual_only: bool) -> None:
     Cortex-A72, which takes some minutes; one that was interrupted goes on where it stopped.
     """
     from hil.boards.qemu.image import build_image
+    from hil.boards.qemu.userland import default_folder, fetch_packages
     from hil.commands.progress import shown_progress
 
     with shown_progress() as progress:
+        if download_only:
+            fetch_packages(default_folder(), progress)
+            return
         image = build_image(progress, fresh=fresh, usual_only=usual_only)
     click.echo(f"image  {image.folder}")
 
