@@ -101,6 +101,12 @@ def operand_of(spec: TensorSpec) -> Operand:
     return Operand(place=spec.offset, item=item, count=spec.size_bytes // item)
 
 
+def _is_one_row(step: Step) -> bool:
+    """Tell whether a step is the product of one row of inputs with a matrix."""
+    sizes = (step.in_h, step.in_w, step.out_h, step.out_w, step.kernel_h, step.kernel_w, step.groups)
+    return all(size == 1 for size in sizes)
+
+
 class Frames:
     """The values of an image and the tables of its steps for a number of inputs.
 
@@ -172,6 +178,11 @@ class Frames:
             self.links[index, tables.SUMS] = self.sum_bytes
             self.links[index, tables.SUM_COLUMNS] = columns
             self.sum_bytes += 4 * columns * step.out_h * step.out_w
+        elif step.opcode == Opcode.CONV_F32 and _is_one_row(step):
+            columns = -(-step.out_c // LANES) * LANES
+            self.links[index, tables.SUMS] = self.sum_bytes
+            self.links[index, tables.SUM_COLUMNS] = columns
+            self.sum_bytes += 4 * columns * -(-step.in_c // LANES)
 
     def _read(self, index: int, column: str, number: int, operand: Operand, shift: int) -> None:
         value = self.values[number]

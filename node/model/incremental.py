@@ -176,7 +176,7 @@ def _order(table: NDArray[np.int64]) -> NDArray[np.int64]:
     key = np.zeros(len(table), np.int64)
     for column in _SORTED_BY:
         key = key * (int(table[:, column].max(initial=0)) + 1) + table[:, column]
-    return np.argsort(key, kind="stable")
+    return np.argsort(key)
 
 
 def _parameter(image: Image, spec: TensorSpec) -> NDArray[np.generic]:

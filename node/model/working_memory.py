@@ -19,6 +19,7 @@ from node.model.steps import COLUMNS, Opcode, Step
 
 KEPT_BYTES = 16 << 20
 """Outputs that are kept at once."""
+HELD = tables.HELD_PLACES + 3
 TYPES = {"float32": 0, "int8": 1, "uint8": 2, "int32": 3}
 SUMMED = (Opcode.MAX_POOL_INT8, Opcode.AVERAGE_POOL_INT8)
 """Steps whose scratch is one word a channel."""
@@ -50,7 +51,7 @@ class WorkingMemory:
         self._work = weights
         self._gold = self._work + capacity * frames.frame_bytes
         self._sums = self._gold + capacity * frames.frame_bytes
-        self.sizes = np.zeros(15, np.int64)
+        self.sizes = np.zeros(tables.SIZES, np.int64)
         total = self._place_work(self._sums + capacity * frames.sum_bytes)
         raw = np.zeros(total + ALIGNMENT_BYTES, np.uint8)
         start = -raw.ctypes.data % ALIGNMENT_BYTES
@@ -70,7 +71,7 @@ class WorkingMemory:
             np.zeros(capacity, np.int64),
         )
         row = np.zeros(frames.rows.shape[1], np.int64)
-        self.work = (row, np.full(4, -1, np.int64), np.zeros((1, len(row)), np.int64))
+        self.work = (row, np.full(HELD, -1, np.int64), np.zeros((1, len(row)), np.int64))
         self.sizes[tables.INTERPRETER] = entry_of(run_steps, self.memory, self.work[2], row, 0, 1)
         self.output_places = self._output_places()
         self.output_bytes = sum(size for _, size in self.output_places)
@@ -133,8 +134,8 @@ class WorkingMemory:
             self.memory[0][start : start + size] = golden.reshape(-1)
         self.sizes[tables.FRAMES] = len(golden)
         self.work[1][:] = -1
-        for number, step in enumerate(self.frames.steps):
-            if step.opcode == Opcode.CONV_INT8:
+        for number in range(len(self.frames.steps)):
+            if self.frames.links[number, tables.SUM_COLUMNS] > 0:
                 golden_sums(self.memory, self.plan, number)
 
     def run(

@@ -19,6 +19,7 @@ from node.model.frames import NotIncremental
 from node.model.image import Image
 from node.model.incremental import IncrementalEngine, engine_for
 from node.model.steps import Opcode
+from tests.onnx_models import Builder
 from tests.proof import count
 from tests.random_networks import Network
 
@@ -127,6 +128,21 @@ def digits_case(request: pytest.FixtureRequest) -> tuple[Image, list]:
     workload = digits(request.param)
     pictures = np.load(workload.inputs_path)["image"][:3]
     return compile_model(workload.model_path), [{"image": picture.reshape(1, 1, 8, 8)} for picture in pictures]
+
+
+@pytest.mark.parametrize("region", ["weights", "activations"])
+def test_sums_of_one_row_go_on_from_kept_ones(region: str, tmp_path: Path) -> None:
+    b = Builder(3)
+    hidden = b.add("Relu", b.add("Gemm", "x", b.weights(40, 64), b.weights(64)))
+    hidden = b.add("Relu", b.add("Gemm", hidden, b.weights(64, 33), b.weights(33)))
+    b.save(tmp_path / "perceptron.onnx", (1, 40), b.add("Gemm", hidden, b.weights(33, 10), b.weights(10)))
+    image = compile_model(tmp_path / "perceptron.onnx")
+    rng = np.random.default_rng(8)
+    samples = [{"x": rng.standard_normal((1, 40)).astype(np.float32)} for _ in range(11)]
+    faults = faults_on(image, region, 150, rng)
+    for chunk in (None, 1):
+        got = check_equal(image, samples, faults, chunk)
+    assert set(got.codes.reshape(-1).tolist()) == {Effect.SAME, Effect.WRONG, Effect.MOVED}
 
 
 @pytest.mark.parametrize("region", ["weights", "activations", "accumulators"])

@@ -18,6 +18,8 @@ from node.kernels.inference.incremental.tables import (
     GOLDEN,
     ITEM,
     START,
+    STRUCK_CHANNEL,
+    STRUCK_TENSOR,
     WHOLE,
     WHOLES,
 )
@@ -92,11 +94,15 @@ def restore(memory: Any, plan: Any, state: Any) -> None:
         marks, lists = lists_of(plan, state, tensor)
         size, blocks = tensors[tensor, BLOCK] * tensors[tensor, ITEM], tensors[tensor, BLOCKS]
         start, frame_bytes, golden = tensors[tensor, START], sizes[FRAME_BYTES], sizes[GOLDEN]
+        length = size
+        if tensor == sizes[STRUCK_TENSOR]:
+            length = tensors[tensor, ITEM]
+            start += sizes[STRUCK_CHANNEL] * length
         for i in range(counts[tensor]):
             entry = lists[i]
             frame = entry // blocks
             place = start + frame * frame_bytes + (entry - frame * blocks) * size
-            copy_bytes(u8, place + golden, place, size)
+            copy_bytes(u8, place + golden, place, length)
             marks[entry] = False
         counts[tensor] = 0
 

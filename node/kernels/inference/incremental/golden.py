@@ -1,4 +1,4 @@
-"""Golden sums of integer convolutions, to which changes are added."""
+"""Golden sums, which changes are added to or from which sums go on."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from node.kernels.inference.columns import (
     IN_C,
     KERNEL_H,
     KERNEL_W,
+    OPCODE,
     OUT_C,
     OUT_H,
     OUT_W,
@@ -20,8 +21,10 @@ from node.kernels.inference.columns import (
     WEIGHTS,
     ZERO_A,
 )
+from node.kernels.inference.dispatch import CONV_INT8
 from node.kernels.inference.incremental.conv_f32 import gather_pixel
 from node.kernels.inference.incremental.lanes import add_products
+from node.kernels.inference.incremental.resumed import keep_sums
 from node.kernels.inference.incremental.tables import (
     FRAME_BYTES,
     FRAMES,
@@ -36,9 +39,12 @@ from node.kernels.inference.tiles import LANES, copy_bytes
 
 @kernel
 def golden_sums(memory: Any, plan: Any, step: int) -> None:
-    """Compute the sums of every output pixel of a CONV_INT8 step in every frame."""
+    """Compute the golden sums of a step that has some, in every frame."""
     links, sizes = plan[1], plan[3]
     row = plan[0][step]
+    if row[OPCODE] != CONV_INT8:
+        keep_sums(memory, plan, step)
+        return
     for frame in range(sizes[FRAMES]):
         for pixel in range(row[OUT_H] * row[OUT_W]):
             sums = links[step, SUMS] + frame * sizes[SUM_FRAME_BYTES] + 4 * pixel * links[step, SUM_COLUMNS]

@@ -23,6 +23,7 @@ from node.kernels.inference.incremental.tables import (
     PARAMETER_FLIPPED,
     PLACE,
     START,
+    STRUCK_TENSOR,
     TENSOR,
 )
 from node.kernels.inference.incremental.whole import run_whole
@@ -43,6 +44,7 @@ def run_groups(memory: Any, plan: Any, state: Any, work: Any, faults: Any, outpu
         int64 [outputs, 3] (tensor, first byte, bytes); uint8 [groups, bytes], where the outputs are written.
     """
     groups, events = faults
+    plan[3][STRUCK_TENSOR] = -1
     for number in range(len(groups)):
         frame = groups[number, FRAME]
         struck = events[groups[number, FIRST_EVENT] : groups[number, END_EVENT]]

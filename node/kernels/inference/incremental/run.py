@@ -9,7 +9,7 @@ import numpy as np
 from node.jit import inlined_kernel, kernel
 from node.kernels.inference.columns import OUT, OUT_C, OUT_H, OUT_W
 from node.kernels.inference.incremental.accumulators import strike_accumulators
-from node.kernels.inference.incremental.dirty import enter, lists_of, restore
+from node.kernels.inference.incremental.dirty import differ, enter, lists_of, restore
 from node.kernels.inference.incremental.golden import golden_sums
 from node.kernels.inference.incremental.spread import spread
 from node.kernels.inference.incremental.struck import outputs_of, padded, strike_f32, strike_int8
@@ -36,8 +36,11 @@ from node.kernels.inference.incremental.tables import (
     OUT_TENSOR,
     PARAMETER,
     SAME,
+    SIZES,
     START,
     STEP,
+    STRUCK_CHANNEL,
+    STRUCK_TENSOR,
     VARIANTS,
     WEIGHT_F32,
     WEIGHT_INT8,
@@ -70,7 +73,7 @@ def run_faults(memory: Any, plan: Any, state: Any, work: Any, faults: Any, outpu
         ``winner``); int64 [room, 2] for (fault, frame) and uint8 [room, bytes] for the outputs that differ; int64
         [frames], where the golden winners are written.
     effects : ndarray of uint8, [faults, frames]
-        Where SAME, WRONG or MOVED is written.
+        All SAME; where WRONG or MOVED is written.
     """
     kept = 0
     first = 0
@@ -89,13 +92,22 @@ def run_faults(memory: Any, plan: Any, state: Any, work: Any, faults: Any, outpu
             strike_int8(memory, plan, work[1], faults[first : first + size])
         for r in range(size):
             fault = faults[first + r]
-            if kind == NOWHERE:
+            if kind == NOWHERE or (kind <= MULTIPLIER_INT8 and not strikes(memory, plan, fault[STEP], r)):
                 continue
             spread(memory, plan, state, work, begin(memory, plan, state, work, fault, r))
             kept = classify(memory, plan, state, outputs, effects[first + r], (first + r, kept))
             restore(memory, plan, state)
         first += size
     return kept
+
+
+@kernel
+def strikes(memory: Any, plan: Any, step: int, variant: int) -> Any:
+    """Tell whether a fault of a channel changes any of its outputs."""
+    sizes, count = plan[3], outputs_of(plan, step)
+    item = plan[2][plan[1][step, OUT_TENSOR], ITEM]
+    place = sizes[VARIANTS] + variant * padded(count) * item
+    return differ(memory[0], memory[1], place, sizes[GOLDEN_LINE], count * item)
 
 
 @kernel
@@ -108,6 +120,7 @@ def neighbours(fault: Any, other: Any) -> Any:
 def begin(memory: Any, plan: Any, state: Any, work: Any, fault: Any, variant: int) -> Any:
     """Carry out a fault; give the first step that may read what it changed."""
     u8, sizes, step = memory[0], plan[3], fault[STEP]
+    sizes[STRUCK_TENSOR] = -1
     if fault[KIND] == ACTIVATION:
         tensor, place, mask = fault[OUT_CHANNEL], fault[ELEMENT], np.uint8(1 << fault[BIT])
         block = (place - plan[2][tensor, START]) // (plan[2][tensor, BLOCK] * plan[2][tensor, ITEM])
@@ -138,6 +151,7 @@ def store_variant(memory: Any, plan: Any, state: Any, step: int, channel: int, v
     pixels, count = row[OUT_H] * row[OUT_W], outputs_of(plan, step)
     item = plan[2][out, ITEM]
     marks, lists = lists_of(plan, state, out)
+    sizes[STRUCK_TENSOR], sizes[STRUCK_CHANNEL] = out, channel
     changed, golden = sizes[VARIANTS] + variant * padded(count) * item, sizes[GOLDEN_LINE]
     entered, few, size = 0, few_blocks(plan[2], out), row[OUT_C] * item
     for frame in range(sizes[FRAMES]):
@@ -163,7 +177,7 @@ def store_variant(memory: Any, plan: Any, state: Any, step: int, channel: int, v
     state[COUNTS][out] = entered
 
 
-@kernel
+@inlined_kernel
 def classify(memory: Any, plan: Any, state: Any, outputs: Any, effects: Any, position: Any) -> Any:
     """Write the effect of a fault on each frame; keep the outputs that differ while there is room for them.
 
@@ -172,7 +186,6 @@ def classify(memory: Any, plan: Any, state: Any, outputs: Any, effects: Any, pos
     tensors, sizes = plan[2], plan[3]
     places, first_output, kept_index, kept_bytes, winners = outputs
     number, kept = position
-    effects[:] = SAME
     for i in range(len(places)):
         tensor = places[i, 0]
         for j in range(state[2][tensor]):
@@ -206,27 +219,37 @@ def winner(memory: Any, place: int, kind: Any) -> int:
 
     ``kind`` is (number of values; 0: float32, 1: int8, 2: uint8, 3: int32).
     """
+    if kind[1] == 0:
+        return winner_f32(memory[2], place // 4, kind[0])
     best = 0
     largest = value_at(memory, place, kind[1], 0)
-    for i in range(kind[0]):
+    for i in range(1, kind[0]):
         value = value_at(memory, place, kind[1], i)
-        if np.isnan(value):
-            return -1
         if value > largest:
             best, largest = i, value
     return best
 
 
 @kernel
+def winner_f32(f32: Any, start: int, count: int) -> int:
+    """Give the winner of some floats; without branches, which nobody can foretell under faults."""
+    best, largest, sound = 0, f32[start], True
+    for i in range(count):
+        value = f32[start + i]
+        larger = value > largest
+        largest = value if larger else largest
+        best = i if larger else best
+        sound = sound and not np.isnan(value)
+    return best if sound else -1
+
+
+@kernel
 def value_at(memory: Any, place: int, kind: int, index: int) -> Any:
-    """Give one value of an output as float64."""
-    u8, i32, f32 = memory
-    if kind == 0:
-        return np.float64(f32[place // 4 + index])
+    """Give one value of an output of integers."""
     if kind == 3:
-        return np.float64(i32[place // 4 + index])
-    byte = np.int64(u8[place + index])
-    return np.float64(byte if kind == 2 else (byte ^ 128) - 128)
+        return np.int64(memory[1][place // 4 + index])
+    byte = np.int64(memory[0][place + index])
+    return byte if kind == 2 else (byte ^ 128) - 128
 
 
 def warm() -> None:
@@ -234,12 +257,12 @@ def warm() -> None:
     u8 = np.zeros(64, np.uint8)
     memory = (u8, u8.view(np.int32), u8.view(np.float32))
     table = np.zeros((1, 8), np.int64)
-    plan = (np.ones((1, 32), np.int64), table, table, np.zeros(15, np.int64))
+    plan = (np.ones((1, 32), np.int64), table, table, np.zeros(SIZES, np.int64))
     golden_sums(memory, plan, 0)
     none = np.zeros(0, np.int32)
     few = np.zeros(1, np.int64)
     state = (np.zeros(0, np.bool_), none, few, none, np.zeros((1, 1), np.bool_), few, few)
-    work = (np.zeros(32, np.int64), np.zeros(4, np.int64), np.zeros((1, 32), np.int64))
+    work = (np.zeros(32, np.int64), np.zeros(7, np.int64), np.zeros((1, 32), np.int64))
     outputs = (
         np.zeros((1, 3), np.int64),
         np.zeros(2, np.int64),

@@ -25,6 +25,7 @@ from node.kernels.inference.incremental.conv_int8 import spread_conv_int8
 from node.kernels.inference.incremental.dirty import settle
 from node.kernels.inference.incremental.plain import compute_elements, compute_pixels, compute_transposed
 from node.kernels.inference.incremental.reach import reach_elements, reach_transposed, reach_windows
+from node.kernels.inference.incremental.resumed import compute_resumed
 from node.kernels.inference.incremental.tables import (
     COUNTS,
     IN_A_TENSOR,
@@ -32,6 +33,7 @@ from node.kernels.inference.incremental.tables import (
     OUT_TENSOR,
     SHIFT_A,
     SHIFT_B,
+    SUM_COLUMNS,
     WHOLES,
 )
 from node.kernels.inference.incremental.whole import promote, spread_whole
@@ -68,7 +70,7 @@ def spread_listed(memory: Any, plan: Any, state: Any, work: Any, step: int) -> N
     promote(plan, state, out)
 
 
-@kernel
+@inlined_kernel
 def reach(plan: Any, state: Any, step: int) -> None:
     """Enter the output blocks that depend on a listed input block of a step."""
     row, links = plan[0][step], plan[1]
@@ -96,11 +98,13 @@ def windowed(opcode: int) -> bool:
     )
 
 
-@kernel
+@inlined_kernel
 def compute(memory: Any, plan: Any, state: Any, step: int, line: Any) -> None:
     """Compute every listed output block of a step other than CONV_INT8."""
     opcode = plan[0][step, OPCODE]
-    if opcode == CONV_F32:
+    if opcode == CONV_F32 and plan[1][step, SUM_COLUMNS] > 0:
+        compute_resumed(memory, plan, state, step, line)
+    elif opcode == CONV_F32:
         compute_conv_f32(memory, plan, state, step, line)
     elif opcode == TRANSPOSE:
         compute_transposed(memory, plan, state, step)

@@ -40,6 +40,7 @@ from node.kernels.inference.columns import (
 )
 from node.kernels.inference.incremental.conv_f32 import gather_pixel
 from node.kernels.inference.incremental.lanes import requantise_shifted
+from node.kernels.inference.incremental.resumed import WIDE, resume_wide
 from node.kernels.inference.incremental.tables import (
     BIAS_INT8,
     BIT,
@@ -52,6 +53,7 @@ from node.kernels.inference.incremental.tables import (
     GOLDEN_LINE,
     HELD_CHANNEL,
     HELD_GROUP,
+    HELD_PLACES,
     HELD_PRODUCT,
     HELD_STEP,
     KIND,
@@ -236,10 +238,10 @@ def hold_channel_f32(memory: Any, plan: Any, held: Any, step: int, channel: int)
     i32 = memory[1]
     hold_golden(memory, plan, step, channel, 4)
     depth = row[KERNEL_H] * row[KERNEL_W] * (row[IN_C] // row[GROUPS])
-    for k in range(depth):
-        bits = i32[weight_place(row, channel, k, 4) // 4]
-        for r in range(TILE_ROWS):
-            i32[sizes[CHANNEL] // 4 + r * depth + k] = bits
+    weights = weight_place(row, channel, 0, 4) // 4
+    for r in range(TILE_ROWS):
+        for k in range(depth):
+            i32[sizes[CHANNEL] // 4 + r * depth + k] = i32[weights + LANES * k]
     restart_sums(i32, plan, step, i32[row[BIAS] // 4 + packed_column(row, channel)])
     held[HELD_CHANNEL], held[HELD_PRODUCT] = channel, 0
 
@@ -263,14 +265,29 @@ def advance_sums(memory: Any, plan: Any, held: Any, step: int, product: int) -> 
     first = held[HELD_PRODUCT]
     if product == first:
         return
-    depth = row[KERNEL_H] * row[KERNEL_W] * (row[IN_C] // row[GROUPS])
     everything = (np.float32(-np.inf), np.float32(np.inf))
-    for panel in range(padded(outputs_of(plan, step)) // LANES):
-        lines = sizes[LINES] + 4 * LANES * (panel * depth + first)
-        sums = sizes[START_SUMS] + 4 * LANES * panel
-        left = sizes[CHANNEL] + 4 * first
-        tile_f32_row(u8, left, depth, lines, product - first, sums, sums, LANES, everything)
+    sum_lines(u8, plan, held, step, (first, product, sizes[START_SUMS]), everything)
     held[HELD_PRODUCT] = product
+
+
+@kernel
+def sum_lines(u8: Any, plan: Any, held: Any, step: int, part: Any, clamp: Any) -> None:
+    """Bring the sums of a channel on; ``part`` is the first product, the one after the last, where the outputs go."""
+    row, sizes, places = plan[0][step], plan[3], held[HELD_PLACES:]
+    first, last, out = part
+    depth = row[KERNEL_H] * row[KERNEL_W] * (row[IN_C] // row[GROUPS])
+    left, panels = sizes[CHANNEL] + 4 * first, padded(outputs_of(plan, step)) // LANES
+    panel = 0
+    while panel < panels:
+        lines = sizes[LINES] + 4 * LANES * (panel * depth + first)
+        sums, place = sizes[START_SUMS] + 4 * LANES * panel, out + 4 * LANES * panel
+        if panels - panel >= WIDE:
+            places[0], places[1], places[2] = left, sums, place
+            resume_wide(u8, places, lines, 4 * LANES * depth, last - first, LANES, clamp)
+            panel += WIDE
+        else:
+            tile_f32_row(u8, left, depth, lines, last - first, sums, place, LANES, clamp)
+            panel += 1
 
 
 @kernel
@@ -292,15 +309,15 @@ def strike_f32(memory: Any, plan: Any, held: Any, faults: Any) -> None:
         held[HELD_PRODUCT] = depth
     clamp = (f32_from_bits(row[LOW]), f32_from_bits(row[HIGH]))
     count = padded(outputs_of(plan, step))
+    if len(faults) == 1:
+        sum_lines(u8, plan, held, step, (product, depth, sizes[VARIANTS]), clamp)
+        i32[weights] = i32[weight_place(row, channel, product, 4) // 4]
+        return
     for panel in range(count // LANES):
         lines = sizes[LINES] + 4 * LANES * (panel * depth + product)
         sums = sizes[START_SUMS] + 4 * LANES * panel
         out = sizes[VARIANTS] + 4 * LANES * panel
         left = sizes[CHANNEL] + 4 * product
-        if len(faults) > 1:
-            tile_f32(u8, left, depth, lines, depth - product, sums, out, count, clamp)
-        else:
-            tile_f32_row(u8, left, depth, lines, depth - product, sums, out, count, clamp)
-    if faults[0, KIND] == WEIGHT_F32:
-        for r in range(len(faults)):
-            i32[weights + r * depth] = bits
+        tile_f32(u8, left, depth, lines, depth - product, sums, out, count, clamp)
+    for r in range(len(faults)):
+        i32[weights + r * depth] = bits

@@ -10,7 +10,9 @@ START, ITEM, BLOCK, BLOCKS, BASE = 0, 1, 2, 3, 4
 """Tensors: byte in frame 0, bytes of an element, elements of a block, blocks of a frame, first entry of its list."""
 
 IN_A_TENSOR, IN_B_TENSOR, OUT_TENSOR, SHIFT_A, SHIFT_B, SUMS, SUM_COLUMNS = 0, 1, 2, 3, 4, 5, 6
-"""Links of a step: tensors (-1: none), elements from their start, golden sums in frame 0, sums of a pixel."""
+"""Links of a step: tensors (-1: none), elements from their start, golden sums in frame 0, sums of a pixel.
+
+Integer sums are the finished ones; a float step that has golden sums keeps those before every sixteenth product."""
 
 FRAMES, FRAME_BYTES, GOLDEN, SUM_FRAME_BYTES = 0, 1, 2, 3
 """Sizes: frames, bytes of one, distance from a byte to its golden twin, bytes of the golden sums of a frame."""
@@ -19,6 +21,8 @@ GATHERED, TILE, SLOTS, PAIRS, LINES, START_SUMS, CHANNEL, VARIANTS, GOLDEN_LINE 
 product, sums before the struck product, its weights, its outputs under each fault, its golden outputs."""
 INTERPRETER, FAILED = 13, 14
 """Address of the compiled interpreter of steps; 1 once it has refused a step."""
+STRUCK_TENSOR, STRUCK_CHANNEL, SIZES = 15, 16, 17
+"""The tensor whose listed blocks differ in one channel alone, -1 for none; that channel; entries of this table."""
 
 STEP, KIND, OUT_CHANNEL, PRODUCT, ELEMENT, BIT = 0, 1, 2, 3, 4, 5
 """Faults: step, kind, output channel, number of the product in its sum, first byte of the element, bit in it."""
@@ -35,8 +39,8 @@ FLIPPED, SET, CLEARED, PARAMETER_FLIPPED = 0, 1, 2, 3
 FIRST_EVENT, END_EVENT, FRAME = 0, 1, 2
 """Groups of faults: their events, and the frame that they strike."""
 
-HELD_STEP, HELD_GROUP, HELD_CHANNEL, HELD_PRODUCT = 0, 1, 2, 3
-"""What the working memory of a struck channel is for."""
+HELD_STEP, HELD_GROUP, HELD_CHANNEL, HELD_PRODUCT, HELD_PLACES = 0, 1, 2, 3, 4
+"""What the working memory of a struck channel is for, and three places for its sums to go on from."""
 
 LISTED, LISTS, COUNTS, PLACES, WHOLE, WHOLES, COUNTED = 0, 1, 2, 3, 4, 5, 6
 """The state: whether a block is listed, lists of blocks, their lengths, where the sums of a listed pixel lie; whether
