@@ -12,7 +12,11 @@ from pathlib import Path
 import numpy as np
 
 from node.computer import Computer
-from node.kernels.inference.checked.conv_f32 import check_conv_f32
+from node.kernels.inference.checked.conv_f32 import kept_words
+from node.kernels.inference.checked.sums_f32 import check_slots
+from node.kernels.inference.columns import IN_A
+from node.kernels.inference.conv_f32 import by_chunks_f32
+from node.kernels.inference.tiles_f32 import HEAD_BYTES, SLOT_BYTES
 from node.model.image import Image
 from node.protection import Protection
 from tests.product_images import dense_f32
@@ -61,7 +65,7 @@ wrong bit is found, a wrong accumulator is not.
 **Not checked**: products of two activations and recurrent cells. Use `redundancy` or `ranges` there.
 
 **float32**: rounding hides what is small. The threshold is a proven bound on rounding (Higham, Accuracy and Stability
-of Numerical Algorithms, 2002, section 3.1; spelled out in `node/kernels/inference/checked/conv_f32.py`), so a sound
+of Numerical Algorithms, 2002, section 3.1; spelled out in `node/kernels/inference/checked/sums_f32.py`), so a sound
 step raises no alarm. Below: a product of {ROWS} x {DEPTH} inputs with {DEPTH} x {CHANNELS} weights, all normally
 distributed; each bit of {STRUCK} weights and of {STRUCK} sums is flipped.
 An error is the largest change of an output relative to the largest output.
@@ -119,24 +123,27 @@ def weight_tallies(image: Image, inputs: np.ndarray) -> list[Tally]:
 
 
 def sum_tallies(image: Image, inputs: np.ndarray) -> list[Tally]:
-    """Flip every bit of some sums, before they are checked."""
+    """Flip every bit of some sums, after a tile counted them and before they are judged."""
     tallies = [Tally() for _ in range(32)]
-    spec = image.outputs[0]
-    work = np.zeros(4 * 8 * DEPTH, np.uint8)
-    room = (work, work.view(np.float32), np.zeros(16))
-    row = image.steps[0].copy()
+    row = image.steps[0]
     with Computer(image, protection=Protection(abft=True)) as computer:
         computer.write_inputs({"x": inputs})
-        computer.engine.run_step(0)
-        arena, start = computer.arena, computer.layout["check.abft"].offset // 4
-        sums = arena.f32[spec.offset // 4 : spec.end // 4]
-        golden = sums.copy()
+        u8, data = computer.arena.u8, computer.layout["check.abft"].offset
+        kept = np.zeros(int(kept_words(row)), np.int64)
+        by_chunks_f32(u8, row, (0, ROWS, 0, 1, 0, CHANNELS // 16), 0, (kept, data))
+        golden = np.frombuffer(computer.engine.output_bytes(), np.float32)
+        counted = kept.view(np.float64)[HEAD_BYTES // 8 :].reshape(-1, SLOT_BYTES // 8)
+        sound = counted.copy()
+        left = (int(row[IN_A]), 4 * DEPTH, (0, 1, 0, 1, DEPTH))
         for place in np.random.default_rng(3).choice(golden.size, STRUCK, replace=False):
             for bit, tally in enumerate(tallies):
+                sums = golden.copy()
                 sums.view(np.uint32)[place] ^= np.uint32(1 << bit)
-                alarm = not check_conv_f32(arena.u8, arena.f32, row, start, room)
-                tally.add(sums, golden, alarm)
-                sums[:] = golden
+                counted[:], kept[0] = sound, 0
+                before, after = float(golden[place]), float(sums[place])
+                counted[place // CHANNELS, :2] += after - before, abs(after) - abs(before)
+                check_slots(u8, ROWS, CHANNELS, left, (kept, data))
+                tally.add(sums, golden, bool(kept[0]))
     return tallies
 
 

@@ -12,14 +12,13 @@ from numpy.typing import NDArray
 
 from node.arena import ALIGNMENT_BYTES, Arena
 from node.kernels.checks.parameters import sum_words
-from node.kernels.inference import dispatch
-from node.kernels.inference.checked.conv_f32 import check_conv_f32
-from node.kernels.inference.checked.conv_f32 import group_words as words_f32
+from node.kernels.inference.checked.conv_f32 import checked_conv_f32, kept_words
 from node.kernels.inference.checked.conv_int8 import HEAD, checked_conv_int8, group_bytes
 from node.kernels.inference.checked.digits import KEPT, plane_bytes
-from node.kernels.inference.checked.rows import OTHER_SHAPE, take_unlimited
+from node.kernels.inference.checked.rows import OTHER_SHAPE
+from node.kernels.inference.checked.sums_f32 import group_words
 from node.kernels.inference.columns import INVALID, OK, OPCODE
-from node.kernels.inference.tiles import LANES, TILE_ROWS
+from node.kernels.inference.tiles import LANES
 from node.model.image import Image
 from node.model.steps import STEP_WORDS, Opcode, Step
 
@@ -70,7 +69,7 @@ def _check_bytes(checked: CheckedStep) -> int:
     groups = checked.step.groups
     match checked.step.opcode:
         case Opcode.CONV_F32:
-            return 4 * groups * int(words_f32(checked.depth))
+            return 4 * groups * int(group_words(checked.depth))
         case Opcode.CONV_INT8:
             return 4 * HEAD + groups * int(group_bytes(checked.depth, checked.step.out_c // groups))
         case _:
@@ -101,13 +100,10 @@ class Abft:
         self._memory = (arena.u8, arena.i32, arena.f32)
         table = arena.view("steps").view(np.int64).reshape(-1, STEP_WORDS)
         self._base = arena.layout[REGION].offset
-        self._row = np.zeros(STEP_WORDS, np.int64)
-        self._unlimited = np.zeros((1, STEP_WORDS), np.int64)
         words = np.zeros(KEPT // 2, np.int64)
         self._words = (words.view(np.int32), words)
-        depths = [checked.depth for checked in self._steps.values() if checked.step.opcode == Opcode.CONV_F32]
-        taken = np.zeros(4 * TILE_ROWS * max(depths, default=1), np.uint8)
-        self._floats = (taken, taken.view(np.float32), np.zeros(2 * TILE_ROWS))
+        floats = [checked.row for checked in self._steps.values() if checked.step.opcode == Opcode.CONV_F32]
+        self._slots = np.zeros(max((int(kept_words(row)) for row in floats), default=0), np.int64)
         self._runners = {number: self._runner(checked, table[number]) for number, checked in self._steps.items()}
         self.alarm = False
 
@@ -175,21 +171,16 @@ class Abft:
         return None if runner is None else runner()
 
     def _run_int8(self, memory: Memory, rows: Rows, sums: int) -> int | None:
-        status = checked_conv_int8(memory[0], memory[1], rows, sums, self._words)
+        return self._told(checked_conv_int8(memory[0], memory[1], rows, sums, self._words))
+
+    def _run_f32(self, memory: Memory, rows: Rows, sums: int) -> int | None:
+        return self._told(checked_conv_f32(memory[0], rows, sums, self._slots))
+
+    def _told(self, status: int) -> int | None:
         if status == OK:
             return -1
         self.alarm = status != INVALID
         return None if status == OTHER_SHAPE else 0 if status == INVALID else -1
-
-    def _run_f32(self, memory: Memory, rows: Rows, sums: int) -> int | None:
-        """Run the plain kernel without limits, so that the sums can be seen; the check applies the limits."""
-        if not take_unlimited(rows, self._unlimited):
-            self.alarm = True
-            return None
-        status: int = dispatch.run_steps(memory, self._unlimited, self._row, 0, 1)
-        if status < 0:
-            self.alarm = not check_conv_f32(memory[0], memory[2], rows[2], sums, self._floats)
-        return status
 
     def _check_parameters(self, checked: CheckedStep) -> None:
         word = (self._base + checked.start) // 4

@@ -10,6 +10,7 @@ from typing import Any
 
 from node.jit import f32_from_bits, kernel
 from node.kernels.inference.bounds import is_dense, product_fits, tile_rows, window_fits, work_limit
+from node.kernels.inference.checked.sums_f32 import check_pixels, clear_slots, group_words
 from node.kernels.inference.columns import (
     BIAS,
     DILATION_H,
@@ -38,16 +39,19 @@ from node.kernels.inference.tiles_f32 import PAIR, ROWS, row_f32, row_wide_f32, 
 
 
 @kernel
-def multiply(u8: Any, row: Any, place: Any, pixels: Any, inputs: Any) -> None:
+def multiply(u8: Any, row: Any, place: Any, pixels: Any, inputs: Any, check: Any) -> None:
     """Compute some neighbouring output pixels of some panels of one group.
 
     ``place`` is the group, its first panel and the one after its last; ``pixels`` are the first and their number;
     ``inputs`` are the byte of the first input, bytes from one pixel to the next, and the runs as :data:`tile_f32`
-    takes them.
+    takes them; ``check`` is as :func:`by_chunks_f32` takes it.
     """
     group, panel, end = place
     first, count = pixels
     left, stride, runs = inputs
+    kept, sums = check
+    if kept.size > 0:
+        clear_slots(count, kept)
     channels, depth = row[OUT_C] // row[GROUPS], runs[1] * runs[4]
     columns = group * ((channels + LANES - 1) // LANES * LANES) + panel * LANES
     weights, bias = row[WEIGHTS] + 4 * columns * depth, row[BIAS] + 4 * columns
@@ -61,9 +65,9 @@ def multiply(u8: Any, row: Any, place: Any, pixels: Any, inputs: Any) -> None:
             for r in range(count):
                 spots = (left + r * stride, weights, bias, stride)
                 if panels == 4:
-                    row_wide_f32(u8, spots, runs, out + r * line, line, channels, clamp)
+                    row_wide_f32(u8, spots, runs, out + r * line, line, channels, clamp, kept, r)
                 else:
-                    row_f32(u8, spots, runs, out + r * line, line, channels, clamp)
+                    row_f32(u8, spots, runs, out + r * line, line, channels, clamp, kept, r)
         else:
             panels = PAIR if channels >= PAIR * LANES else 1
             for start in range(0, count, ROWS):
@@ -71,13 +75,16 @@ def multiply(u8: Any, row: Any, place: Any, pixels: Any, inputs: Any) -> None:
                 r = min(start, count - ROWS)
                 spots = (left + r * stride, weights, bias, stride)
                 if panels == 2:
-                    tile_pair_f32(u8, spots, runs, out + r * line, line, channels, clamp)
+                    tile_pair_f32(u8, spots, runs, out + r * line, line, channels, clamp, kept, start)
                 else:
-                    tile_f32(u8, spots, runs, out + r * line, line, channels, clamp)
+                    tile_f32(u8, spots, runs, out + r * line, line, channels, clamp, kept, start)
         channels -= panels * LANES
         weights += 4 * panels * LANES * depth
         bias += 4 * panels * LANES
         out += 4 * panels * LANES
+    if kept.size > 0:
+        channels = row[OUT_C] // row[GROUPS]
+        check_pixels(u8, count, channels, inputs, (kept, sums + 4 * group * group_words(depth)))
 
 
 @kernel
@@ -106,8 +113,12 @@ def in_lines_f32(row: Any, total: int) -> Any:
 
 
 @kernel
-def by_chunks_f32(u8: Any, row: Any, share: Any, scratch: int) -> None:
-    """Compute a share (see ``shares``) of the output pixels, whose inputs lie side by side, or are gathered so."""
+def by_chunks_f32(u8: Any, row: Any, share: Any, scratch: int, check: Any) -> None:
+    """Compute a share (see ``shares``) of the output pixels, whose inputs lie side by side, or are gathered so.
+
+    ``check`` is where a checked step counts (see ``checked.sums_f32``), empty where nothing is checked; and the byte
+    where its check data begin.
+    """
     begin, end, group, groups_end, panel, panels_end = share
     dense = is_dense(row)
     depth = row[KERNEL_H] * row[KERNEL_W] * (row[IN_C] // row[GROUPS])
@@ -121,14 +132,18 @@ def by_chunks_f32(u8: Any, row: Any, share: Any, scratch: int) -> None:
             if not dense:
                 left = scratch
                 gather(u8, row, 4, (first, count), group, left)
-            multiply(u8, row, (group, panel, panels_end), (first, count), (left, 4 * depth, runs))
+            multiply(u8, row, (group, panel, panels_end), (first, count), (left, 4 * depth, runs), check)
             start = first + count
         group += 1
 
 
 @kernel
-def by_lines_f32(u8: Any, row: Any, begin: int, end: int, ring: int) -> None:
-    """Compute some rows of output pixels, on the input itself or, where windows overhang, on a ring."""
+def by_lines_f32(u8: Any, row: Any, lines: Any, ring: int, check: Any) -> None:
+    """Compute the rows of output pixels between the two ``lines``; ``check`` as for pixels.
+
+    They are computed on the input itself or, where windows overhang, on a ring.
+    """
+    begin, end = lines
     pixel = 4 * row[IN_C]
     ringed = overhangs(row)
     size = pixel * (ring_width(row) if ringed else row[IN_W])
@@ -141,4 +156,4 @@ def by_lines_f32(u8: Any, row: Any, begin: int, end: int, ring: int) -> None:
             fill_ring(u8, row, 4, y, y == begin, ring)
             left, start = ring, first % span * size
         runs = (start, row[KERNEL_H], step, span * size, length)
-        multiply(u8, row, (0, 0, panels), (y * row[OUT_W], row[OUT_W]), (left, row[STRIDE_W] * pixel, runs))
+        multiply(u8, row, (0, 0, panels), (y * row[OUT_W], row[OUT_W]), (left, row[STRIDE_W] * pixel, runs), check)

@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import Any
 
 from node.jit import cgutils, cpu_features, intrinsic, ir, types, vector_bits
-from node.kernels.inference.tiles import LANES, Lanes
+from node.kernels.inference.tiles import LANES, Lanes, Words
 
 WIDE = vector_bits() == 512
 """Registers of a whole panel, and 32 of them: tiles of 8 x 32 fit. With half of that it is 4 x 16."""
@@ -123,17 +123,49 @@ def store_columns(lanes: Lanes, value: Any, offset: Any, width: Any) -> None:
     b.call(known, [value, pointer, lanes.word(1 if value.type == lanes.bytes else 4), mask])
 
 
+HEAD_BYTES, SLOT_BYTES = 64, 128
+"""Of the memory in which a checked step counts: what comes before the slots, one for each pixel, and each of these."""
+
+
+def _add_up(lanes: Lanes, sums: list[Any], panels: int, width: Any, kept: tuple[Words, Any]) -> None:
+    """Emit the addition of the sums of each pixel, and of their magnitudes, to its slot, where there is room."""
+    b, (room, slot) = lanes.builder, kept
+    with b.if_then(b.icmp_signed(">", room.size, room.size.type(0))):
+        place = b.add(b.mul(slot, slot.type(SLOT_BYTES)), slot.type(HEAD_BYTES))
+        for first in range(0, len(sums), panels):
+            later = b.add(place, place.type(4 * LANES))
+            total, magnitude = room.load(lanes.floats, place), room.load(lanes.floats, later)
+            for value in sums[first : first + panels]:
+                used = value if panels > 1 else b.select(lanes.first(width), value, value.type([0.0] * LANES))
+                total = b.fadd(total, used)
+                magnitude = b.fadd(magnitude, lanes.call("llvm.fabs", [used]))
+            room.store(total, place)
+            room.store(magnitude, later)
+            place = b.add(place, place.type(SLOT_BYTES))
+
+
 def _make_tile(rows: int, panels: int) -> Any:
     @intrinsic
     def tile(
-        typing_context: Any, memory: Any, spots: Any, runs: Any, out: Any, out_stride: Any, width: Any, limits: Any
+        typing_context: Any,
+        memory: Any,
+        spots: Any,
+        runs: Any,
+        out: Any,
+        out_stride: Any,
+        width: Any,
+        limits: Any,
+        kept: Any,
+        slot: Any,
     ) -> Any:
-        del typing_context, out, out_stride, width
+        del typing_context, out, out_stride, width, slot
 
         def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
             lanes = Lanes(context, builder, signature.args[0], arguments[0])
             sums = Runs(lanes, arguments[1], arguments[2]).sums(rows, panels)
-            place, stride, columns, clamp = arguments[3:]
+            place, stride, columns, clamp = arguments[3:7]
+            room = Words(context, builder, signature.args[7], arguments[7])
+            _add_up(lanes, sums, panels, columns, (room, arguments[8]))
             sums = [clamped(lanes, value, clamp) for value in sums]
             offsets = [
                 builder.add(builder.add(place, builder.mul(stride, stride.type(r))), stride.type(4 * LANES * p))
@@ -150,7 +182,7 @@ def _make_tile(rows: int, panels: int) -> Any:
                             store_columns(lanes, value, offset, columns)
             return context.get_dummy_value()
 
-        return types.void(memory, spots, runs, *[types.int64] * 3, limits), codegen
+        return types.void(memory, spots, runs, *[types.int64] * 3, limits, kept, types.int64), codegen
 
     return tile
 
@@ -159,9 +191,10 @@ tile_f32 = _make_tile(ROWS, 1)
 """``ROWS`` pixels by up to sixteen channels of clamp(bias + inputs @ weights), each sum in k order by fma.
 
 ``tile_f32(memory, (left, weights, bias, stride), (start, number, step, around, length), out, out_stride, width,
-(low, high))``: ``memory`` is an array of uint8. A pixel's inputs are ``number`` runs of ``length`` floats, the
-first at byte left + start, the others ``step`` bytes on, beginning anew after ``around`` bytes; those of the next
+(low, high), kept, slot)``: ``memory`` is an array of uint8. A pixel's inputs are ``number`` runs of ``length`` floats,
+the first at byte left + start, the others ``step`` bytes on, beginning anew after ``around`` bytes; those of the next
 pixel lie ``stride`` bytes further. Weights are packed [number * length][16]. Only ``width`` channels are written.
+Unless ``kept`` is empty, the sums of each pixel and their magnitudes are added to its slot, from ``slot`` on.
 """
 
 tile_pair_f32 = _make_tile(ROWS, PAIR)

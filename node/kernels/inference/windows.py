@@ -200,9 +200,9 @@ def run_window(u8: Any, total: int, row: Any, number: int) -> int:
             share = share_of(row, lined, piece, pieces)
             if opcode == CONV_F32:
                 if lined:
-                    by_lines_f32(u8, row, share[0], share[1], scratch)
+                    by_lines_f32(u8, row, (share[0], share[1]), scratch, (row[:0], 0))
                 else:
-                    by_chunks_f32(u8, row, share, scratch)
+                    by_chunks_f32(u8, row, share, scratch, (row[:0], 0))
             elif opcode == CONV_INT8:
                 if lined:
                     by_lines_int8(u8, row, (share[0], share[1]), scratch, unchecked)

@@ -21,7 +21,7 @@ import numpy as np
 from node.jit import kernel
 from node.kernels.inference.bounds import packed_columns
 from node.kernels.inference.checked.digits import KEPT, agree, plane_bytes, planes_of
-from node.kernels.inference.checked.rows import OTHER_SHAPE, take_row
+from node.kernels.inference.checked.rows import ALARM, OTHER_SHAPE, take_row
 from node.kernels.inference.columns import (
     GROUPS,
     IN_C,
@@ -44,9 +44,6 @@ from node.kernels.inference.conv_int8 import (
     input_shift,
 )
 from node.kernels.inference.tiles import LANES
-
-ALARM = 2
-"""What a checked kernel returns where its sums do not agree; its output is written all the same."""
 
 SUM_BIAS, SUM_SCALES, SUM_WEIGHTS, HEAD = 0, 1, 2, 16
 """Words of check data of a step before its digits: three sums, and how many words they take."""

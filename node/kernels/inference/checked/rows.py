@@ -5,14 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from node.jit import kernel
-from node.kernels.inference.columns import GROUPS, HIGH, IN_C, KERNEL_H, KERNEL_W, LOW, OPCODE, OUT_C
+from node.kernels.inference.columns import GROUPS, IN_C, KERNEL_H, KERNEL_W, OPCODE, OUT_C
+
+ALARM = 2
+"""What a checked kernel returns where its sums do not agree; its output is written all the same."""
 
 OTHER_SHAPE = 3
 """What a checked kernel returns, having done nothing, where a row asks for other sums than the check data are for."""
-
-
-LOWEST, HIGHEST = 0xFF800000, 0x7F800000
-"""Bits of the infinities of float32."""
 
 
 @kernel
@@ -32,13 +31,3 @@ def take_row(rows: Any) -> bool:
         and row[KERNEL_W] == compiled[KERNEL_W]
         and row[GROUPS] == compiled[GROUPS]
     )
-
-
-@kernel
-def take_unlimited(rows: Any, table: Any) -> bool:
-    """As :func:`take_row`, with a second copy in the first row of ``table`` that does not limit its outputs."""
-    sound = take_row(rows)
-    for column in range(rows[2].size):
-        table[0, column] = rows[2][column]
-    table[0, LOW], table[0, HIGH] = LOWEST, HIGHEST
-    return sound
