@@ -24,10 +24,6 @@ from node.model.steps import STEP_WORDS, Opcode, Step
 
 REGION = "check.abft"
 SUMMED = (Opcode.CONV_F32, Opcode.CONV_INT8)
-Memory = tuple[NDArray[Any], NDArray[Any], NDArray[Any]]
-Rows = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]
-"""A row in the table, as it was compiled, and room for a copy."""
-
 DEPTHWISE = (Opcode.DEPTHWISE_F32, Opcode.DEPTHWISE_INT8)
 
 
@@ -100,10 +96,9 @@ class Abft:
         self._memory = (arena.u8, arena.i32, arena.f32)
         table = arena.view("steps").view(np.int64).reshape(-1, STEP_WORDS)
         self._base = arena.layout[REGION].offset
-        words = np.zeros(KEPT // 2, np.int64)
-        self._words = (words.view(np.int32), words)
         floats = [checked.row for checked in self._steps.values() if checked.step.opcode == Opcode.CONV_F32]
-        self._slots = np.zeros(max((int(kept_words(row)) for row in floats), default=0), np.int64)
+        self._kept = np.zeros(max([KEPT // 2, *(int(kept_words(row)) for row in floats)]), np.int64)
+        self._held: list[NDArray[np.int64]] = []
         self._runners = {number: self._runner(checked, table[number]) for number, checked in self._steps.items()}
         self.alarm = False
 
@@ -111,9 +106,14 @@ class Abft:
         """Give what runs a step whose row in the table is ``given``."""
         if checked.step.opcode in DEPTHWISE:
             return partial(self._check_parameters, checked)
-        rows = (given, checked.row.copy(), np.zeros(STEP_WORDS, np.int64))
-        run = self._run_int8 if checked.step.opcode == Opcode.CONV_INT8 else self._run_f32
-        return partial(run, self._memory, rows, (self._base + checked.start) // 4)
+        integer = checked.step.opcode == Opcode.CONV_INT8
+        u8, compiled, copy = self._memory[0], checked.row.copy(), np.zeros(STEP_WORDS, np.int64)
+        kept = self._kept[: KEPT // 2] if integer else self._kept
+        places = (part.ctypes.data for part in (given, compiled, copy, kept))
+        frame = np.array([u8.ctypes.data, u8.size, *places, kept.size], np.int64)
+        self._held += [given, compiled, copy, frame]
+        run = checked_conv_int8 if integer else checked_conv_f32
+        return partial(self._run, run, frame.ctypes.data, (self._base + checked.start) // 4)
 
     @property
     def steps(self) -> frozenset[int]:
@@ -170,13 +170,8 @@ class Abft:
         runner = self._runners.get(number)
         return None if runner is None else runner()
 
-    def _run_int8(self, memory: Memory, rows: Rows, sums: int) -> int | None:
-        return self._told(checked_conv_int8(memory[0], memory[1], rows, sums, self._words))
-
-    def _run_f32(self, memory: Memory, rows: Rows, sums: int) -> int | None:
-        return self._told(checked_conv_f32(memory[0], rows, sums, self._slots))
-
-    def _told(self, status: int) -> int | None:
+    def _run(self, run: Callable[[int, int], int], frame: int, sums: int) -> int | None:
+        status = run(frame, sums)
         if status == OK:
             return -1
         self.alarm = status != INVALID

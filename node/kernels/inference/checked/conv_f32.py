@@ -7,7 +7,16 @@ from typing import Any
 import numpy as np
 
 from node.jit import kernel
-from node.kernels.inference.checked.rows import ALARM, OTHER_SHAPE, take_row
+from node.kernels.inference.checked.rows import (
+    ALARM,
+    COLUMNS,
+    FRAME_WORDS,
+    KEPT_SIZE,
+    OTHER_SHAPE,
+    TOTAL,
+    take_row,
+    unpacked,
+)
 from node.kernels.inference.columns import GROUPS, INVALID, OK, OUT_C, OUT_H, OUT_W, SCRATCH
 from node.kernels.inference.conv_f32 import by_chunks_f32, by_lines_f32, conv_is_valid_f32, in_lines_f32
 from node.kernels.inference.limits import CHUNK
@@ -22,25 +31,22 @@ def kept_words(row: Any) -> Any:
 
 
 @kernel
-def checked_conv_f32(u8: Any, rows: Any, sums: int, kept: Any) -> int:
+def checked_conv_f32(place: int, sums: int) -> int:
     """Run a CONV_F32 row, and check the sum of each pixel.
 
     Parameters
     ----------
-    u8 : ndarray
-        The whole arena.
-    rows : tuple of ndarray of int64
-        As ``take_row`` takes them.
+    place : int
+        Address of a frame (see ``rows``), whose memory to count in has ``kept_words`` of the row as it was compiled.
     sums : int
         Word of the arena where the check data of the step begin.
-    kept : ndarray of int64
-        Working memory of ``kept_words`` of the row as it was compiled.
 
     Returns
     -------
     int
         OK, ALARM, or, where nothing was done, INVALID or OTHER_SHAPE.
     """
+    u8, rows, kept = unpacked(place)
     if not take_row(rows):
         return OTHER_SHAPE
     row = rows[2]
@@ -61,5 +67,7 @@ def checked_conv_f32(u8: Any, rows: Any, sums: int, kept: Any) -> int:
 
 def warm() -> None:
     """Compile or load the kernel for the types of an arena."""
-    row = np.zeros(32, np.int64)
-    checked_conv_f32(np.zeros(64, np.uint8), (row, row, row), 0, np.zeros(8, np.int64))
+    memory = np.zeros(COLUMNS, np.int64)
+    frame = np.full(FRAME_WORDS, memory.ctypes.data)
+    frame[[TOTAL, KEPT_SIZE]] = 0
+    checked_conv_f32(frame.ctypes.data, 0)

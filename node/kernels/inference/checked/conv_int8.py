@@ -18,10 +18,21 @@ from typing import Any
 
 import numpy as np
 
-from node.jit import kernel
+from node.jit import array_at, kernel
 from node.kernels.inference.bounds import packed_columns
 from node.kernels.inference.checked.digits import KEPT, agree, plane_bytes, planes_of
-from node.kernels.inference.checked.rows import ALARM, OTHER_SHAPE, take_row
+from node.kernels.inference.checked.rows import (
+    ALARM,
+    ARENA,
+    COLUMNS,
+    FRAME_WORDS,
+    KEPT_PLACE,
+    KEPT_SIZE,
+    OTHER_SHAPE,
+    TOTAL,
+    take_row,
+    unpacked,
+)
 from node.kernels.inference.columns import (
     GROUPS,
     IN_C,
@@ -84,35 +95,34 @@ def run_counting(u8: Any, row: Any, words: Any, digits: int) -> None:
 
 
 @kernel
-def checked_conv_int8(u8: Any, i32: Any, rows: Any, sums: int, kept: Any) -> int:
+def checked_conv_int8(place: int, sums: int) -> int:
     """Run a CONV_INT8 row, and check every sum.
 
     Parameters
     ----------
-    u8, i32 : ndarray
-        The whole arena, seen as bytes and words.
-    rows : tuple of ndarray of int64
-        As ``take_row`` takes them.
+    place : int
+        Address of a frame (see ``rows``), whose memory to count in is ``KEPT`` words of four bytes.
     sums : int
         Word of the arena where the check data of the step begin.
-    kept : tuple of ndarray
-        Working memory: int32 [96] and the same as int64.
 
     Returns
     -------
     int
         OK, ALARM, or, where nothing was done, INVALID or OTHER_SHAPE.
     """
+    u8, rows, words = unpacked(place)
     if not take_row(rows):
         return OTHER_SHAPE
     row = rows[2]
     if not conv_is_valid_int8(row, u8.size):
         return INVALID
-    counts, words = kept
-    for word in range(KEPT):
-        counts[word] = np.int32(0)
+    for word in range(words.size):
+        words[word] = 0
     groups, channels = row[GROUPS], row[OUT_C] // row[GROUPS]
     run_counting(u8, row, words, 4 * (sums + HEAD))
+    frame = array_at(place, (FRAME_WORDS,), np.int64)
+    i32 = array_at(frame[ARENA], (u8.size // 4,), np.int32)
+    counts = array_at(frame[KEPT_PLACE], (KEPT,), np.int32)
     begun = np.int32(i32[sums + SUM_BIAS] - np.int32(input_shift(row)) * i32[sums + SUM_WEIGHTS])
     sound = sum_used(i32, row[SCRATCH], channels, groups) == begun
     sound = sum_used(i32, row[SCALES], channels, groups) == i32[sums + SUM_SCALES] and sound
@@ -121,7 +131,7 @@ def checked_conv_int8(u8: Any, i32: Any, rows: Any, sums: int, kept: Any) -> int
 
 def warm() -> None:
     """Compile or load the kernel for the types of an arena."""
-    u8, row = np.zeros(64, np.uint8), np.zeros(32, np.int64)
-    row[GROUPS] = 1
-    words = np.zeros(KEPT // 2, np.int64)
-    checked_conv_int8(u8, u8.view(np.int32), (row, row, row), 0, (words.view(np.int32), words))
+    memory = np.zeros(COLUMNS, np.int64)
+    frame = np.full(FRAME_WORDS, memory.ctypes.data)
+    frame[[TOTAL, KEPT_SIZE]] = 0
+    checked_conv_int8(frame.ctypes.data, 0)
