@@ -18,12 +18,15 @@ class ProgressEvent:
         Steps done and steps in all; ``total`` 0 means that nobody knows yet.
     note : str
         What is special right now (``"node restarted"``); empty most of the time.
+    failing : tuple of (str, int, int), optional
+        Of which protection how many trials failed so far, and out of how many.
     """
 
     stage: str
     done: int
     total: int
     note: str = ""
+    failing: tuple[str, int, int] | None = None
 
 
 ProgressSink = Callable[[ProgressEvent], None]

@@ -21,7 +21,7 @@ from hil.campaign.heat import check_uart, run_heat
 from hil.campaign.link_record import link_row
 from hil.campaign.plan import Plan
 from hil.campaign.record import HeatRow, Row, StopRow, TrialRow
-from hil.campaign.stopping import looks, widest_half_width
+from hil.campaign.stopping import FAILURES, looks, widest_half_width
 from hil.campaign.store import HEADER_FILE, Store, read_header, read_rows, stopped_at
 from hil.campaign.task import Task
 from hil.campaign.task_runner import TaskRunner
@@ -168,17 +168,20 @@ def _run_task(
 ) -> TaskRunner:
     append, progress = sinks
     total = experiment.trials
-    done = total - len(trials)
+    done = before = total - len(trials)
+    failures = 0
 
     def sink(row: Row) -> None:
-        nonlocal done
+        nonlocal done, failures
         append(row)
         note = ""
         if isinstance(row, TrialRow):
             done += 1
+            failures += row.outcome in FAILURES
         else:
             note = getattr(row, "reason", "")
-        progress(ProgressEvent(stage=task.name, done=done, total=total, note=note))
+        failing = (task.name, failures, done - before) if done > before else None
+        progress(ProgressEvent(stage=task.name, done=done, total=total, note=note, failing=failing))
 
     return run_trials(TaskRunner(session, task, experiment.workload, sink), trials, foreteller)
 

@@ -74,7 +74,29 @@ class StrikeTrace:
             f"raised {self.alarms} alarms, recovered {self.rollbacks} times"
         )
         yield f"  delivered  wrong in inferences: {_numbers(self.wrong)}; withheld: {_numbers(self.withheld)}"
+        yield f"  why        {self.reason}"
         yield f"  outcome    {self.outcome}{f' ({self.detail})' if self.detail else ''}"
+
+    @property
+    def reason(self) -> str:
+        """Say why the strike ended as it did."""
+        if self.detail:
+            return "the computer itself ended: no output can be judged"
+        if self.wrong:
+            return "what differs reached an output, and nothing stopped it"
+        if self.withheld:
+            return "an error was found that could not be repaired, so outputs were withheld"
+        repaired = "; memory was repaired or work done again" if self._answered else ""
+        if self.divergence is None:
+            return f"no operator read a wrong value{repaired}"
+        counts = self.divergence.bytes_by_step
+        last = max(step for step, count in enumerate(counts) if count)
+        where = f": the difference ended with operator {last} of that inference" if last < len(counts) - 1 else ""
+        return f"no delivered output differs{where}{repaired}"
+
+    @property
+    def _answered(self) -> bool:
+        return bool(self.corrected_words or self.rollbacks or self.alarms)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,12 +119,13 @@ class ReplayTrace:
         return json.dumps(asdict(self) | {"agrees": self.agrees})
 
     def __str__(self) -> str:
+        steps = [line for strike in self.strikes for line in strike.lines()]
+        return "\n".join([f"trial {self.trial} of {self.protection}", *steps, self.verdict()])
+
+    def verdict(self) -> str:
+        """Give the outcome and whether it is the recorded one, as text."""
         recorded = self.recorded_outcome or "not yet"
-        lines = [f"trial {self.trial} of {self.protection}"]
-        for strike in self.strikes:
-            lines += strike.lines()
-        lines += [f"outcome    {self.outcome}", f"recorded   {recorded}{'' if self.agrees else ': IT DISAGREES'}"]
-        return "\n".join(lines)
+        return f"outcome    {self.outcome}\nrecorded   {recorded}{'' if self.agrees else ': IT DISAGREES'}"
 
 
 def replay_trial(directory: Path, protection: str, trial: int) -> ReplayTrace:

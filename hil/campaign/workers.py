@@ -23,6 +23,7 @@ from hil.campaign.experiment import Experiment
 from hil.campaign.foretell import VERIFIED_SHARE, Foreteller, run_trials
 from hil.campaign.link_record import link_row
 from hil.campaign.record import LinkRow, Row, TrialRow
+from hil.campaign.stopping import FAILURES
 from hil.campaign.store import Store
 from hil.campaign.task_runner import TaskRunner
 from hil.progress import ProgressEvent, ProgressSink, silent
@@ -86,6 +87,8 @@ def keep_chunks(
 ) -> None:
     """Write down what workers measured as it comes, and in the end what they know of their nodes."""
     done = {task.name: experiment.trials - len(missing[task.name]) for task in experiment.tasks}
+    latest = ""
+    seen = {task.name: [0, 0] for task in experiment.tasks}
     links: dict[str, LinkRow] = {}
     for chunk in chunks:
         store.append(*chunk.rows)
@@ -93,7 +96,12 @@ def keep_chunks(
         for row in chunk.rows:
             if isinstance(row, TrialRow):
                 done[row.protection] += 1
-        _report(done, experiment.trials, progress)
+                seen[row.protection][0] += row.outcome in FAILURES
+                seen[row.protection][1] += 1
+                latest = row.protection
+        failing = (latest, seen[latest][0], seen[latest][1]) if latest else None
+        total = experiment.trials * len(done)
+        progress(ProgressEvent(stage="all protections", done=sum(done.values()), total=total, failing=failing))
     store.append(*links.values())
 
 
@@ -124,10 +132,6 @@ def _deaf_to_interrupts() -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-def _report(done: Mapping[str, int], trials: int, progress: ProgressSink) -> None:
-    progress(ProgressEvent(stage="all protections", done=sum(done.values()), total=trials * len(done)))
 
 
 class Worker:

@@ -19,6 +19,9 @@ LINE_PERIOD_S = 5.0
 NOTE_PERIOD_S = 1.0
 """The same for events that have a note."""
 
+LIMITS_PERIOD_S = 0.25
+"""Shortest time between two reckonings of limits on a terminal."""
+
 
 @contextmanager
 def shown_progress(stream: TextIO | None = None) -> Iterator[ProgressSink]:
@@ -40,6 +43,17 @@ def shown_progress(stream: TextIO | None = None) -> Iterator[ProgressSink]:
     )
     with Progress(*columns, console=Console(file=target)) as progress:
         yield _Bars(progress)
+
+
+def failing(event: ProgressEvent) -> str:
+    """Give the limits of the share of failures so far; they may be looked at as often as one likes."""
+    if event.failing is None:
+        return ""
+    from hil.stats import anytime
+
+    name, failures, trials = event.failing
+    share = anytime(failures, trials)
+    return f"{name} fails in {100 * share.low:.2f} to {100 * share.high:.2f} %"
 
 
 class PlainLines:
@@ -64,7 +78,7 @@ class PlainLines:
             return
         self._ended, self._last_s = ended, now_s
         amount = f": {event.done}/{event.total}" if event.total else ""
-        parts = [f"{event.stage}{amount}", self._rate(event, now_s), event.note]
+        parts = [f"{event.stage}{amount}", self._rate(event, now_s), event.note, failing(event)]
         print("  ".join(part for part in parts if part), file=self._stream, flush=True)
 
     def _rate(self, event: ProgressEvent, now_s: float) -> str:
@@ -80,6 +94,7 @@ class _Bars:
     def __init__(self, progress: Progress) -> None:
         self._progress = progress
         self._tasks: dict[str, TaskID] = {}
+        self._standing = (0.0, "")
 
     def __call__(self, event: ProgressEvent) -> None:
         if event.stage not in self._tasks:
@@ -90,6 +105,13 @@ class _Bars:
             task,
             completed=event.done,
             total=event.total or None,
-            note=event.note,
+            note="  ".join(part for part in (event.note, self._failing(event)) if part),
             rate=f"{speed:.0f}/s" if speed else "",
         )
+
+    def _failing(self, event: ProgressEvent) -> str:
+        """Give the limits, reckoned anew a few times a second: a trial may take less time than they do."""
+        now_s = time.monotonic()
+        if now_s - self._standing[0] > LIMITS_PERIOD_S or event.done == event.total:
+            self._standing = now_s, failing(event)
+        return self._standing[1]

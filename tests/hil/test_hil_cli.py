@@ -28,6 +28,8 @@ from firmware_bridge.errors import (
 )
 from hil import cli
 from hil.campaign import collect
+from hil.campaign.record import TrialRow
+from hil.campaign.store import read_rows
 from hil.cli import COMMANDS, main
 from hil.commands.compile import parse_shapes
 from hil.commands.results import new_directory
@@ -294,6 +296,19 @@ def test_a_trial_is_replayed(finished: Path, capsys: pytest.CaptureFixture[str])
     assert json.loads(capsys.readouterr().out)["agrees"] is True
     assert main(["replay", str(finished), "paritee", "1"]) == 2
     assert main(["replay", str(finished), "parity", "3"]) == 2
+
+
+def test_a_replay_says_why(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = {(row.protection, row.trial): row for row in read_rows(finished) if isinstance(row, TrialRow)}
+    for (name, trial), row in rows.items():
+        if row.strikes:
+            assert main(["replay", str(finished), name, str(trial), "--trace"]) == 0
+            why = capsys.readouterr().out.split("why        ")[1].splitlines()[0]
+            assert ("reached an output" in why) == bool(row.wrong)
+            assert ("withheld" in why) == (bool(row.withheld) and not row.wrong)
+            assert ("repaired or" in why) == (row.corrected_words > 0 and not row.withheld and not row.wrong)
+    assert main(["replay", str(finished), "parity", "1", "--no-trace"]) == 0
+    assert capsys.readouterr().out.startswith("outcome ")
 
 
 def test_a_replay_that_disagrees_fails(finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -11,6 +11,7 @@ import pytest
 from hil.campaign.configuration import load_campaign
 from hil.campaign.exhaustive import Classifier, blocks_of
 from hil.campaign.experiment import Experiment
+from hil.campaign.foresight import Foresight, Golden
 from hil.campaign.task_runner import TaskRunner
 from hil.campaign.workload import load_workload
 from hil.targets.sim_session import SimSession
@@ -79,3 +80,14 @@ def test_trials_leave_nothing_behind(campaign) -> None:
         runner.collect(range(200, 200 + trials))
         assert resident_bytes() - before < MOST_GROWTH_BYTES
     assert rows == 200 + trials
+
+
+def test_foretold_trials_leave_nothing_behind(campaign) -> None:
+    experiment = Experiment.of(campaign)
+    (task,) = (task for task in experiment.tasks if task.name == "none")
+    with Foresight(task, experiment.workload, Golden(experiment.workload)) as foresight:
+        foresight.rows(range(1000))
+        before, trials = resident_bytes(), count(3000, 10**6)
+        for first in range(1000, 1000 + trials, 250):
+            assert None not in foresight.rows(range(first, first + 250)).values()
+        assert resident_bytes() - before < MOST_GROWTH_BYTES

@@ -5,12 +5,21 @@ from __future__ import annotations
 import io
 import os
 import pty
+import re
 import select
+from pathlib import Path
 
 import pytest
 
+from hil.campaign.collect import RunOptions, run_campaign
+from hil.campaign.record import TrialRow
+from hil.campaign.stopping import FAILURES
+from hil.campaign.store import read_rows
 from hil.commands.progress import LINE_PERIOD_S, NOTE_PERIOD_S, PlainLines, shown_progress
 from hil.progress import ProgressEvent, silent
+from tests.campaigns import campaign
+
+NONE = '[[protection]]\nname = "none"\ncode = "none"\n'
 
 
 class Clock:
@@ -68,6 +77,32 @@ def test_notes_are_shown_sooner_but_not_all() -> None:
         lines(event(done, note="node restarted"))
     assert len(stream.getvalue().splitlines()) == 1 + 5
     assert "node restarted" in stream.getvalue()
+
+
+def test_the_limits_of_failures_narrow_as_trials_come() -> None:
+    stream, clock = io.StringIO(), Clock()
+    lines = PlainLines(stream, clock)
+    for done in (100, 500, 1000):
+        lines(ProgressEvent(stage="tmr", done=done, total=1000, failing=("tmr", done // 20, done)))
+        clock.now_s += LINE_PERIOD_S
+    found = [re.search(r"tmr fails in ([0-9.]+) to ([0-9.]+) %", line) for line in stream.getvalue().splitlines()]
+    limits = [(float(match[1]), float(match[2])) for match in found if match]
+    assert len(limits) == 3
+    assert all(low < 5.0 < high for low, high in limits)
+    assert [high - low for low, high in limits] == sorted((high - low for low, high in limits), reverse=True)
+
+
+def test_a_run_says_how_its_failures_stand(tmp_path: Path) -> None:
+    events: list[ProgressEvent] = []
+    run_campaign(
+        campaign(tmp_path, trials=6, protections=NONE),
+        out=tmp_path / "run",
+        options=RunOptions(),
+        progress=events.append,
+    )
+    rows = [row for row in read_rows(tmp_path / "run") if isinstance(row, TrialRow) and row.protection == "none"]
+    last = next(event for event in reversed(events) if event.stage == "none")
+    assert last.failing == ("none", sum(row.outcome in FAILURES for row in rows), 6)
 
 
 def test_an_unknown_total_is_not_shown() -> None:
