@@ -5,9 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 
 import numpy as np
 
+from benchmarks.command_delay import command_delay
 from benchmarks.contest import Contest, OpenContest
 from node.ecc import CODES, DecodeReport, ProtectedRegion, Scrubber
 from node.ecc.pacing import LONGEST_DELAY_S, FixedShare, Pacer
@@ -56,7 +58,7 @@ def _opener(code_name: str) -> OpenContest:
 CONTESTS: dict[str, OpenContest] = {
     f"slice-{name.replace('_', '-')}": _opener(name)
     for name in ("hsiao_72_64", "vertical_hsiao", "vertical_chipkill", "bch_79_64", "rs_255_223", "tmr")
-}
+} | {f"command-{name.replace('_', '-')}": partial(command_delay, name) for name in ("vertical_hsiao", "rs_255_223")}
 
 
 def test_scrub(benchmark, side):
