@@ -52,10 +52,14 @@ def scrubbed(computer: Computer, seconds: float) -> Pacer:
     clock = Clock()
     pacer = background_scrub(computer, clock)
     assert pacer is not None
-    while clock.now_s < seconds:
-        if pacer.work() is None:
-            clock.now_s += pacer.wait_s
+    work_until(pacer, clock, seconds)
     return pacer
+
+
+def work_until(pacer: Pacer, clock: Clock, end_s: float) -> None:
+    while clock.now_s < end_s:
+        if pacer.work() is None:
+            clock.now_s = min(end_s, clock.now_s + pacer.wait_s)
 
 
 def test_an_error_is_repaired_within_a_period(image: Image) -> None:
@@ -66,6 +70,27 @@ def test_an_error_is_repaired_within_a_period(image: Image) -> None:
         assert pacer.slices > 5
         assert computer.counters.corrected_words == 3
         assert computer.scrub().clean
+
+
+def test_the_pace_follows_what_the_code_corrects(image: Image) -> None:
+    """A target is held by faster passes in a storm of upsets, counted on real memory by the real code."""
+    protection = Protection(code="hsiao_72_64", scrub_period=0, scrub_target=0.02)
+    with Computer(image, protection=protection) as computer:
+        clock = Clock()
+        pacer = background_scrub(computer, clock)
+        assert pacer is not None
+        passes = {}
+        for weather, upsets in (("settling", 0), ("quiet", 0), ("storm", 200)):
+            begin, before = clock.now_s, pacer.slices
+            for second in range(100):
+                for upset in range(second * upsets // 100, (second + 1) * upsets // 100):
+                    computer.arena.flip("weights", 64 * upset + 7)
+                work_until(pacer, clock, begin + second + 1)
+            passes[weather] = pacer.slices - before
+        assert passes["storm"] > 20 * passes["quiet"] > 0
+        work_until(pacer, clock, clock.now_s + 1.0)
+        assert computer.counters.corrected_words == 200
+        assert computer.counters.detected_words == 0
 
 
 def test_what_cannot_be_corrected_is_loaded_again_where_that_is_the_answer(image: Image) -> None:
