@@ -12,7 +12,7 @@ from typing import Any
 from firmware_bridge.errors import ConfigError
 
 GOALS_FILES = tuple(sorted(Path(__file__).parent.glob("goals*.toml")))
-GROUPS = ("inference", "gemm", "campaign", "ecc", "checks", "link", "scrub", "recovery")
+GROUPS = ("inference", "gemm", "campaign", "ecc", "checks", "link", "scrub", "recovery", "startup")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -209,8 +209,9 @@ def locked(storage: Path) -> Iterator[None]:
 
 
 def _compute(options: argparse.Namespace) -> int:
-    from node.agent import run_child, warm_up_usual_kernels
+    from node.agent import run_child
     from node.service import Service
+    from node.warm_up import warm_up_usual_kernels
 
     prepare = warm_up_usual_kernels if options.warm_up else None
     factory = partial(Service, options.storage, in_process=False, threads=options.threads)

@@ -7,7 +7,6 @@ load the blob that now lies in the storage folder; everything else goes to the s
 from __future__ import annotations
 
 import ctypes
-import importlib
 import os
 import signal
 import socket
@@ -122,20 +121,6 @@ class Resident:
     def close(self) -> None:
         """Close the service."""
         self._service.close()
-
-
-def warm_up_usual_kernels(progress: ProgressSink) -> None:
-    """Compile or load the kernels that most models need, saying after each module how far it got."""
-    jit = importlib.import_module("node.jit")
-    done = 0
-
-    def one_more(module: str, seconds: float) -> None:
-        nonlocal done
-        del seconds
-        done += 1
-        progress(Progress(stage=f"compiling {module}", done=done, total=len(jit.USUAL_MODULES)))
-
-    jit.warm_up(one_more, jit.USUAL_MODULES)
 
 
 def run_child(descriptor: int, storage: Path, factory: ServiceFactory, prepare: Preparation | None = None) -> int:

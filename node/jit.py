@@ -162,8 +162,9 @@ def inlined_kernel(function: F) -> F:
 
 
 def _compiled(function: F, *, counted: bool, forceinline: bool = False) -> F:
-    # numba's annotations leave out _nrt, the switch of its runtime that counts references.
-    options: dict[str, Any] = {"_nrt": counted, "forceinline": forceinline}
+    # numba's annotations leave out _nrt, the switch of its runtime that counts references. Nobody calls kernels from C,
+    # and the wrappers for that take a tenth of the time to compile.
+    options: dict[str, Any] = {"_nrt": counted, "forceinline": forceinline, "no_cfunc_wrapper": True}
     compiled = numba.njit(
         function, cache=True, nogil=True, boundscheck=False, fastmath=False, error_model="numpy", **options
     )
@@ -362,14 +363,25 @@ def cache_report() -> CacheReport:
     )
 
 
+PARTS = ("node.kernels.inference.parts_f32", "node.kernels.inference.parts_int8")
+"""Kernels that the interpreter and others hold: two processes compile a half each, and what follows loads them."""
+
+INTERPRETER = ("node.kernels.inference.dispatch", "node.kernels.inference.fused")
+"""What runs the steps of a model."""
+
 USUAL_MODULES = (
-    "node.kernels.inference.dispatch",
+    *INTERPRETER,
     "node.kernels.codes.crc",
     "node.kernels.codes.hsiao",
     "node.kernels.codes.parity",
     "node.kernels.codes.vote",
 )
 """What most models and protections need. The others compile when a model or a protection that needs them is loaded."""
+
+
+def is_cold() -> bool:
+    """Tell whether nothing has been compiled yet for the present sources."""
+    return next(CACHE_DIRECTORY.rglob("*.nbi"), None) is None
 
 
 def warm_up_modules() -> tuple[str, ...]:

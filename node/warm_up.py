@@ -1,15 +1,16 @@
-"""Compiling every kernel ahead, on all processors at once."""
+"""Compiling kernels ahead, on all processors at once."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context
 
 from firmware_bridge.errors import Interrupted
 from firmware_bridge.messages import Progress
+from node.agent import die_with_parent
 
 PROCESS_BYTES = 512 << 20
 """Memory that a compiling process is given room for; it was seen to take 300 MB."""
@@ -30,6 +31,32 @@ def usual_processes() -> int:
     return max(1, min(len(os.sched_getaffinity(0)), free_bytes // PROCESS_BYTES))
 
 
+def warm_up_usual_kernels(progress: Callable[[Progress], None]) -> None:
+    """Compile or load the kernels that most models need, saying after each module how far it got.
+
+    Where nothing is compiled yet, a second process takes half of it, if there are a processor and memory for it.
+
+    Raises
+    ------
+    Interrupted
+        The second process was killed.
+    """
+    from node.jit import INTERPRETER, PARTS, USUAL_MODULES, is_cold, warm_up
+
+    others = tuple(name for name in USUAL_MODULES if name not in INTERPRETER)
+    if not is_cold() or usual_processes() == 1:
+        warm_up(_Steps(progress, len(USUAL_MODULES)).one_more, USUAL_MODULES)
+        return
+    steps = _Steps(progress, len(PARTS) + len(USUAL_MODULES))
+    with _pool(1) as pool:
+        half, *rest = [(pool.submit(_warm_up, name), name) for name in (*PARTS[1:], *others)]
+        warm_up(steps.one_more, PARTS[:1])
+        _await(dict([half]), steps)
+        warm_up(steps.one_more, INTERPRETER)
+        _await(dict(rest), steps)
+    warm_up(modules=others)
+
+
 def warm_up_all_kernels(progress: Callable[[Progress], None], processes: int) -> None:
     """Compile or load every kernel, saying after each module how far it got.
 
@@ -45,21 +72,41 @@ def warm_up_all_kernels(progress: Callable[[Progress], None], processes: int) ->
     Interrupted
         A compiling process was killed, as it is where memory runs out. What is compiled stays compiled.
     """
-    from node.jit import warm_up_modules
+    from node.jit import PARTS, warm_up_modules
 
     usual = warm_up_modules()
-    modules = [*SLOWEST, *(name for name in usual if name not in SLOWEST)]
-    with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
-        waiting = {pool.submit(_warm_up, name): name for name in modules}
-        for done, future in enumerate(as_completed(waiting), 1):
-            try:
-                future.result()
-            except BrokenProcessPool:
-                raise Interrupted(
-                    "a process that compiled was killed, perhaps for want of memory: flightnode warm-up --processes 1 "
-                    "goes on with less"
-                ) from None
-            progress(Progress(stage=f"compiled {waiting[future]}", done=done, total=len(modules)))
+    steps = _Steps(progress, len(usual))
+    with _pool(processes) as pool:
+        for modules in (PARTS, [*SLOWEST, *(name for name in usual if name not in (*PARTS, *SLOWEST))]):
+            _await({pool.submit(_warm_up, name): name for name in modules}, steps)
+
+
+class _Steps:
+    """Counts modules that are done."""
+
+    def __init__(self, progress: Callable[[Progress], None], total: int) -> None:
+        self._progress, self._done, self._total = progress, 0, total
+
+    def one_more(self, module: str, _seconds: float = 0.0) -> None:
+        """Say that a module is done."""
+        self._done += 1
+        self._progress(Progress(stage=f"compiled {module}", done=self._done, total=self._total))
+
+
+def _pool(processes: int) -> ProcessPoolExecutor:
+    return ProcessPoolExecutor(processes, mp_context=get_context("spawn"), initializer=die_with_parent)
+
+
+def _await(waiting: Mapping[Future[None], str], steps: _Steps) -> None:
+    for future in as_completed(waiting):
+        try:
+            future.result()
+        except BrokenProcessPool:
+            raise Interrupted(
+                "a process that compiled was killed, perhaps for want of memory: flightnode warm-up --processes 1 "
+                "goes on with less"
+            ) from None
+        steps.one_more(waiting[future])
 
 
 def _warm_up(module: str) -> None:

@@ -138,10 +138,18 @@ def test_a_folder_that_cannot_be_made_is_passed_over(tmp_path: Path, monkeypatch
         jit.choose_cache_directory()
 
 
+def test_a_cache_is_cold_until_something_was_compiled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jit, "CACHE_DIRECTORY", tmp_path)
+    assert jit.is_cold()
+    (tmp_path / "kernels_5f").mkdir()
+    (tmp_path / "kernels_5f" / "crc.update-31.py311.nbi").touch()
+    assert not jit.is_cold()
+
+
 def test_every_module_that_can_warm_is_found_once() -> None:
     modules = jit.warm_up_modules()
     assert len(set(modules)) == len(modules)
-    assert set(jit.USUAL_MODULES) < set(modules)
+    assert {*jit.USUAL_MODULES, *jit.PARTS} < set(modules)
     assert "node.kernels.inference.general.interpreter" in modules
 
 

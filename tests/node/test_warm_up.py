@@ -6,12 +6,13 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 
 import pytest
 
 from firmware_bridge.errors import Interrupted
 from firmware_bridge.messages import Progress
-from node import warm_up
+from node import jit, warm_up
 from node.jit import warm_up_modules
 
 
@@ -24,6 +25,37 @@ def test_every_module_is_compiled_once_and_said(capfd: pytest.CaptureFixture[str
     lines = capfd.readouterr().out.splitlines()
     assert [line.split()[0] for line in lines] == [f"{n}/{len(lines)}" for n in range(1, len(lines) + 1)]
     assert sorted(line.split()[-1] for line in lines) == sorted(warm_up_modules())
+
+
+@pytest.mark.parametrize("cold", [True, False])
+def test_the_usual_kernels_are_shared_with_a_second_process_where_nothing_is_compiled(
+    cold: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[Progress] = []
+    monkeypatch.setattr(jit, "is_cold", lambda: cold)
+    monkeypatch.setattr(warm_up, "usual_processes", lambda: 2)
+    warm_up.warm_up_usual_kernels(seen.append)
+    wanted = [*jit.USUAL_MODULES, *(jit.PARTS if cold else ())]
+    assert sorted(progress.stage.split()[-1] for progress in seen) == sorted(wanted)
+    assert [(progress.done, progress.total) for progress in seen] == [(n + 1, len(wanted)) for n in range(len(wanted))]
+
+
+@pytest.mark.proof
+@pytest.mark.skipif("FLIGHTNODE_PROVE" not in os.environ, reason="compiles everything once more")
+def test_the_interpreter_finds_its_parts_compiled() -> None:
+    """What is compiled ahead has the very types that it is called with."""
+    script = (
+        "from node import jit; jit.warm_up(modules=jit.PARTS); before = set(jit.CACHE_DIRECTORY.rglob('*.nbc'));"
+        "jit.warm_up(modules=jit.INTERPRETER); new = set(jit.CACHE_DIRECTORY.rglob('*.nbc')) - before;"
+        "print(*sorted(path.name.split('-')[0] for path in new))"
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        environment = os.environ | {"NUMBA_CACHE_DIR": folder, "PYTHONPATH": str(jit.HERE.parent)}
+        done = subprocess.run(
+            [sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True, timeout=200
+        )
+    left = {name for name in done.stdout.split() if not name.startswith("crew.")}
+    assert left == {"dispatch.run_steps", "fused.run_plan", "windows.run_window"}
 
 
 def test_a_number_that_is_none_is_refused() -> None:
