@@ -15,16 +15,17 @@ from llvmlite import ir
 TRIPLE = "aarch64-unknown-linux-gnu"
 ARGUMENTS = {
     "tiles_f32": ("memory", 4, 5, "int", "int", "int", "floats"),
-    "tiles_int8": ("memory", 4, 5, "int", "int", "int", 4),
+    "tiles_int8": ("memory", 4, 5, "int", "int", "int", 4, "words"),
     "sweeps": ("memory", "memory", "memory", "int", "int"),
 }
-"""What the intrinsics of each module take: arrays of bytes, integers, tuples of so many integers, two floats."""
+"""What the intrinsics of each module take: arrays of bytes or words, integers, tuples of integers, two floats."""
 
 
 def kinds_of(module):
     from node.jit import types
 
-    plain = {"memory": types.uint8[::1], "int": types.int64, "floats": types.UniTuple(types.float32, 2)}
+    plain = {"memory": types.uint8[::1], "words": types.int64[::1], "int": types.int64}
+    plain |= {"floats": types.UniTuple(types.float32, 2)}
     listed = ARGUMENTS[module.rsplit(".", 1)[-1]]
     return [types.UniTuple(types.int64, kind) if isinstance(kind, int) else plain[kind] for kind in listed]
 
