@@ -14,7 +14,7 @@ from llvmlite import ir
 
 TRIPLE = "aarch64-unknown-linux-gnu"
 ARGUMENTS = {
-    "tiles_f32": ("memory", 4, 5, "int", "int", "int", "floats"),
+    "tiles_f32": ("memory", 4, 5, "int", "int", "int", "floats", "words", "int"),
     "tiles_int8": ("memory", 4, 5, "int", "int", "int", 4, "words"),
     "sweeps": ("memory", "memory", "memory", "int", "int"),
 }
