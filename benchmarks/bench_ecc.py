@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import os
-import platform
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache, partial
-from subprocess import PIPE
 
 import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.code_peers import PEERS, decode_with_errors
-from benchmarks.contest import Contest, NotMeasurable, OpenContest
+from benchmarks.contest import Contest, OpenContest
+from benchmarks.lesser_processor import on_lesser_processor
 from node.digest import Crc
 from node.ecc import CODES, Code
 from node.jit import kernel
@@ -30,9 +26,6 @@ PORTABLE_DIGEST_BYTES = 1 << 20
 
 REPAIR_S = 20e-6
 """The time in which a struck block has to be whole again."""
-
-NARROW = {"avx2": "+avx,+avx2,+bmi,+bmi2,+fma,+popcnt,+sse4.2,+ssse3", "128-bit": "+sse2"}
-"""Processor features of x86 with vectors of 256 and of 128 bits; the latter stand in for NEON."""
 
 
 @kernel
@@ -132,38 +125,6 @@ def portable_digest() -> Contest:
 
 
 @contextmanager
-def limited(name: str, features: str) -> Iterator[Contest]:
-    """Give a contest of a check against a plain sum, both compiled for lesser vectors in a process of their own."""
-    if platform.machine() != "x86_64":
-        raise NotMeasurable("the limited processors are x86")
-    environment = os.environ | {"NUMBA_CPU_NAME": "x86-64", "NUMBA_CPU_FEATURES": features}
-    command = [sys.executable, "-m", "benchmarks.bench_ecc", name]
-    spent_s = 0.0
-    with subprocess.Popen(command, env=environment, stdin=PIPE, stdout=PIPE, text=True, bufsize=1) as child:
-        if child.stdin is None or child.stdout is None:
-            raise AssertionError("both pipes were asked for")
-        questions, answers = child.stdin, child.stdout
-
-        def ask(side: str) -> None:
-            nonlocal spent_s
-            questions.write(f"{side}\n")
-            spent_s += float(answers.readline())
-
-        yield Contest(ours=lambda: ask("ours"), reference=lambda: ask("reference"), clock=lambda: spent_s)
-        questions.close()
-
-
-def answer(name: str) -> None:
-    """Time one side of a contest for each line of the standard input, and print the seconds."""
-    contest = check_against_sum(name)()
-    sides = {"ours": contest.ours, "reference": contest.reference}
-    for line in sys.stdin:
-        started_s = contest.clock()
-        sides[line.strip()]()  # type: ignore[operator]
-        print(contest.clock() - started_s, flush=True)
-
-
-@contextmanager
 def _held(make: Callable[[], Contest]) -> Iterator[Contest]:
     yield make()
     protected.cache_clear()
@@ -201,13 +162,10 @@ CONTESTS: dict[str, OpenContest] = {
     **{f"{short(name)}-check": _opener(check_against_sum(name)) for name in VERTICAL},
     **{f"{short(name)}-encode": _opener(encode_against_check(name)) for name in VERTICAL},
     **{f"{short(name)}-repair": _opener(repair(name)) for name in VERTICAL[1:]},
-    **{f"vertical-hsiao-{width}": partial(limited, "vertical_hsiao", NARROW[width]) for width in NARROW},
+    "vertical-hsiao-avx2": partial(on_lesser_processor, __name__, "vertical-hsiao-check", "avx2"),
+    "vertical-hsiao-128-bit": partial(on_lesser_processor, __name__, "vertical-hsiao-check", "sse2"),
 }
 
 
 def test_ecc(benchmark, side):
     benchmark(side)
-
-
-if __name__ == "__main__":
-    answer(sys.argv[1])

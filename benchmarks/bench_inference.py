@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 
 import numpy as np
 
 import hil
 from benchmarks.board_memory import board_memory
 from benchmarks.contest import Contest
+from benchmarks.lesser_processor import on_lesser_processor
 from benchmarks.public_models import perceptron, public, public_on_two_threads, session
 from hil.workloads import digits
 from node.computer import Computer
@@ -49,6 +51,11 @@ CONTESTS = {
     "unet-two-threads": public_on_two_threads("unet_opssat_patch_fp32"),
     "board-memory": lambda: board_memory("resnet8_ic_fp32"),
     "language-model": public("decoder_llama_step_fp32"),
+}
+CONTESTS |= {
+    f"{name}-{processor}": partial(on_lesser_processor, __name__, name, processor)
+    for name in ("resnet8-int8", "dscnn-int8", "mobilenet-int8", "wakeword-int8")
+    for processor in ("avx512", "avx2", "sse4")
 }
 
 

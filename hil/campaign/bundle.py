@@ -42,6 +42,7 @@ def write_bundle(campaign: CampaignFile, out: Path) -> None:
     if not workload.is_builtin:
         model, inputs, labels = (Path(name).name for name in (workload.model, workload.inputs, workload.labels))
         workload = msgspec.structs.replace(workload, model=model, inputs=inputs, labels=labels)
+    workload = msgspec.structs.replace(workload, initial_state=Path(workload.initial_state).name)
     text = toml_text(msgspec.structs.replace(campaign, workload=workload).to_document())
     if (folder / BUNDLE_FILE).exists():
         if not _holds(folder, text, copies):
@@ -87,6 +88,7 @@ def _files(campaign: CampaignFile) -> list[Path]:
     if not campaign.workload.is_builtin:
         files += [campaign.model_path, campaign.inputs_path]
         files += [campaign.labels_path] if campaign.labels_path else []
+    files += [campaign.initial_state_path] if campaign.initial_state_path else []
     if campaign.workload.critical not in CRITICAL:
         source = predicate_source(campaign.workload.critical, campaign.directory)
         files += [source] if source else []

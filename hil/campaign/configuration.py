@@ -52,7 +52,8 @@ class WorkloadSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     ``tolerance`` (off by more than ``tolerance`` times the largest golden output) or ``module:function``
     (see :mod:`hil.campaign.predicate`). ``state`` says which output feeds which input in the next inference
     (:func:`hil.compile_model`); left out, the names decide. The samples of such a model are sequences of
-    ``inferences`` in a row, each from the beginning.
+    ``inferences`` in a row, each from the beginning: from zeros, or from the arrays of the ``.npz`` file
+    ``initial_state``, one for each input that is state.
     """
 
     model: str
@@ -61,6 +62,7 @@ class WorkloadSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     critical: str = "top1"
     tolerance: Annotated[float, msgspec.Meta(ge=0.0)] = 0.0
     state: dict[str, str] | None = None
+    initial_state: str = ""
 
     @property
     def is_builtin(self) -> bool:
@@ -185,6 +187,11 @@ class CampaignFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         if files:
             return files.inputs_path if files.labelled else None
         return self.directory / self.workload.labels if self.workload.labels else None
+
+    @property
+    def initial_state_path(self) -> Path | None:
+        """Where the ``.npz`` file with the first values of state lies; None where all of it is zeros."""
+        return self.directory / self.workload.initial_state if self.workload.initial_state else None
 
     @property
     def bench_folders(self) -> tuple[Path, ...]:
@@ -335,6 +342,10 @@ def _check_workload(campaign: CampaignFile, where: str) -> None:
     _check_file(campaign.inputs_path, f"{where}: inputs", (".npz",))
     if campaign.labels_path is not None and not workload.is_builtin:
         _check_file(campaign.labels_path, f"{where}: labels", (".npy",))
+    if campaign.initial_state_path is not None:
+        _check_file(campaign.initial_state_path, f"{where}: initial_state", (".npz",))
+        if Path(workload.initial_state).name == campaign.inputs_path.name:
+            raise ConfigError(f"{where}: initial_state and inputs have one name; a run keeps both in one folder")
     _check_critical(campaign, where)
 
 

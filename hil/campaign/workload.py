@@ -121,7 +121,8 @@ def load_workload(campaign: CampaignFile) -> Workload:
     path = campaign.inputs_path
     shapes = open_inputs(campaign.model_path)
     inputs = load_arrays(path)
-    image = compile_model(campaign.model_path, _shapes_of_samples(shapes, inputs), campaign.workload.state)
+    first = load_arrays(campaign.initial_state_path) if campaign.initial_state_path else None
+    image = compile_model(campaign.model_path, _shapes_of_samples(shapes, inputs), campaign.workload.state, first)
     labels = None
     if campaign.labels_path is not None:
         held = inputs["labels"] if campaign.labels_path == path else _array_of(campaign.labels_path)

@@ -14,6 +14,8 @@ from node.model.image import Image, TensorSpec
 from node.model.steps import Opcode, Step
 from node.model.views import ViewStep
 
+BY_VALUE = {Opcode.ADD_F32, Opcode.CLAMP_F32, Opcode.QUANTIZE, Opcode.DEQUANTIZE, Opcode.ADD_INT8, Opcode.REQUANTIZE}
+"""Steps that go from value to value: how many there are is no dimension."""
 LARGEST_ARENA_BYTES = 1 << 31
 """No payload computer has more for one model."""
 GOOD_ENOUGH = 1.02
@@ -96,8 +98,8 @@ def _check_sizes(program: Program, arena_bytes: int) -> None:
     work_limit = max(LEAST_WORK, WORK_PER_BYTE * arena_bytes)
     for draft in program.drafts:
         step = draft.step
-        if isinstance(step, ViewStep):
-            continue  # Made from dimensions within the limits.
+        if isinstance(step, ViewStep) or step.opcode in BY_VALUE:
+            continue  # Made from dimensions within the limits, or only counted, which memory limits.
         columns = -(-step.out_c // (16 * step.groups)) * 16 * step.groups
         taps = step.kernel_h * step.kernel_w * max(1, step.in_c // step.groups)
         sums = step.opcode in (Opcode.CONV_F32, Opcode.CONV_INT8)

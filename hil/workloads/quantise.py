@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+import onnx
 from onnxruntime import quantization
 
 Floats = npt.NDArray[np.float32]
@@ -26,7 +27,7 @@ class Calibration(quantization.CalibrationDataReader):  # type: ignore[misc]  # 
         return next(self._rest, None)
 
 
-def quantise(source: Path, destination: Path, samples: Mapping[str, Floats]) -> None:
+def quantise(source: Path, destination: Path, samples: Mapping[str, Floats], *, float_head: bool = False) -> None:
     """Write the int8 twin of a float model: QDQ, int8 throughout, weights with one scale per channel.
 
     Parameters
@@ -34,7 +35,10 @@ def quantise(source: Path, destination: Path, samples: Mapping[str, Floats]) -> 
     source, destination : Path
         ONNX files.
     samples : mapping of str to ndarray
-        One array an input, first axis = sample.
+        One array an input, first axis = sample; a few that show every range.
+    float_head : bool
+        Leave the last convolution or product, and what follows it, in float: where its sums are logits of wide range
+        whose differences matter (pictures, regression), eight bits of them are most of what int8 costs.
     """
     quantization.quantize_static(
         source,
@@ -44,4 +48,12 @@ def quantise(source: Path, destination: Path, samples: Mapping[str, Floats]) -> 
         per_channel=True,
         activation_type=quantization.QuantType.QInt8,
         weight_type=quantization.QuantType.QInt8,
+        nodes_to_exclude=head_of(source) if float_head else [],
     )
+
+
+def head_of(source: Path) -> list[str]:
+    """Give the names of the last convolution or product of a model and of the nodes after it."""
+    nodes = onnx.load(str(source)).graph.node
+    last = max(i for i, node in enumerate(nodes) if node.op_type in ("Conv", "ConvTranspose", "Gemm", "MatMul"))
+    return [node.name for node in nodes[last:]]

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from firmware_bridge.errors import DataError
+from firmware_bridge.errors import ConfigError, DataError, ModelError
 from hil.campaign.configuration import CampaignFile, load_campaign
 from hil.campaign.exhaustive import Classifier
 from hil.campaign.experiment import Experiment
@@ -137,6 +137,39 @@ def test_a_run_keeps_which_output_feeds_which_input(tmp_path: Path) -> None:
     assert len([row for row in rows if isinstance(row, TrialRow)]) == 2 * 6
     kept = load_campaign(tmp_path / "out" / "campaign" / "campaign.toml")
     assert kept.workload.state == {"present_sum": "past_sum"}
+
+
+def test_state_begins_with_what_the_campaign_gives_and_a_run_keeps_that(tmp_path: Path) -> None:
+    described(tmp_path)
+    (tmp_path / "other").mkdir()
+    np.savez(tmp_path / "other" / "first.npz", past_sum=np.full((1, 4), 100, np.float32))
+    path = tmp_path / "campaign.toml"
+    path.write_text(path.read_text().replace("[strikes]", 'initial_state = "other/first.npz"\n[strikes]'))
+    rows = run(load_campaign(path).changed(trials=2), tmp_path / "out")
+    assert {row.outcome for row in rows if isinstance(row, TrialRow) and row.protection == "null"} == {"MASKED"}
+    workload = load_workload(load_campaign(tmp_path / "out" / "campaign" / "campaign.toml"))
+    assert [float(workload.tensors(golden)["y"][0, 0]) - 101 for golden in workload.golden[:5]] == [1, 3, 6, 10, 5]
+
+
+@pytest.mark.parametrize(
+    ("arrays", "name", "words"),
+    [
+        ({"past_sum": np.zeros((1, 5), np.float32)}, "first.npz", "initial_state of 'past_sum' is float32"),
+        ({"x": np.zeros((1, 4), np.float32)}, "first.npz", "initial_state names .*'x'"),
+        ({}, "gone.npz", "initial_state: no file"),
+        ({}, "first.npy", "initial_state = 'first.npy'"),
+        ({}, "other/inputs.npz", "initial_state and inputs have one name"),
+    ],
+)
+def test_a_first_state_that_cannot_be_used_is_refused(arrays: dict, name: str, words: str, tmp_path: Path) -> None:
+    described(tmp_path)
+    (tmp_path / "other").mkdir()
+    for kept in ("first.npz", "other/inputs.npz"):
+        np.savez(tmp_path / kept, **arrays)
+    path = tmp_path / "campaign.toml"
+    path.write_text(path.read_text().replace("[strikes]", f'initial_state = "{name}"\n[strikes]'))
+    with pytest.raises((ConfigError, ModelError), match=words):
+        load_workload(load_campaign(path))
 
 
 def test_a_scaffold_strikes_and_guards_the_state(tmp_path: Path) -> None:

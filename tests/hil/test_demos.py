@@ -205,11 +205,11 @@ def test_a_command_writes_the_page(tmp_path: Path, capsys: pytest.CaptureFixture
 # ---- what was flown ----------------------------------------------------------------------------------------------
 
 
-def flown(kind: str) -> list[tuple[float, float]]:
+def flown(model: Path) -> list[tuple[float, float]]:
     """Ratios to the original and to what came down, for some of the pictures."""
     held = load_pictures(folder("unet_opssat_denoise_fp32") / "inputs.npz")
     ratios = []
-    with Computer(hil.compile_model(folder(f"unet_opssat_denoise_{kind}") / "model.onnx")) as computer:
+    with Computer(hil.compile_model(model)) as computer:
         for number in range(count(1, len(held["noised"]))):
             given = (held["noised"][number].transpose(2, 0, 1)[None] / 255).astype(np.float32)
             (values,) = computer.infer({"input": given}).values()
@@ -218,12 +218,30 @@ def flown(kind: str) -> list[tuple[float, float]]:
     return ratios
 
 
+FLOWN, FLOWN_INT8 = (f"unet_opssat_denoise_{kind}" for kind in ("fp32", "int8"))
+
+
 @pytest.mark.proof
 def test_the_picture_computed_in_orbit_is_reproduced() -> None:
     """Each is 50 dB or nearer to what the satellite computed; int8 costs less than 0.2 dB on average.
 
-    The one picture of a test run loses 0.05 dB.
+    The one picture of a test run loses 0.05 dB. Of all nine, one loses 0.37 dB with the kept int8 model, in
+    onnxruntime too: it has the logits before the last sigmoid in eight bits.
     """
-    whole, quantised = np.array(flown("fp32")), np.array(flown("int8"))
+    whole, quantised = (np.array(flown(folder(name) / "model.onnx")) for name in (FLOWN, FLOWN_INT8))
     assert whole[:, 1].min() >= 50.0
     assert whole[:, 0].mean() - quantised[:, 0].mean() < 0.2
+
+
+@pytest.mark.proof
+def test_with_a_float_head_int8_costs_less_than_a_fifth_of_a_decibel_on_every_picture(tmp_path: Path) -> None:
+    if not count(0, 1):
+        pytest.skip("quantises a model and computes 18 pictures: make prove")
+    quantiser = pytest.importorskip("hil.workloads.quantise")
+    source, twin = folder(FLOWN) / "model.onnx", tmp_path / "int8.onnx"
+    noised = load_pictures(source.parent / "inputs.npz")["noised"][:3]
+    samples = {"input": (noised.transpose(0, 3, 1, 2) / 255).astype(np.float32)}
+    quantiser.quantise(source, twin, samples, float_head=True)
+    whole, quantised = (np.array(flown(model))[:, 0] for model in (source, twin))
+    assert len(whole) == 9
+    assert (whole - quantised).max() < 0.2

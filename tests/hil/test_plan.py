@@ -14,7 +14,7 @@ from hil.compiler import compile_model
 from hil.compiler.plan import Lifetime, largest_live_bytes, place_buffers
 from hil.compiler.program import Buffer
 from node.arena import ALIGNMENT_BYTES
-from tests.onnx_models import Builder, small_cnn
+from tests.onnx_models import Builder, reference, run_image, small_cnn
 
 spans = st.lists(st.tuples(st.integers(1, 5000), st.integers(-1, 20), st.integers(0, 8)), min_size=1, max_size=30)
 
@@ -90,6 +90,16 @@ def test_a_step_beyond_the_limits_of_the_kernels_is_refused(tmp_path: Path) -> N
     large = b.save(tmp_path / "large.onnx", (1, 1, 1, 2**21), b.add("Conv", "x", weights))
     with pytest.raises(ModelError, match="too large"):
         compile_model(large)
+
+
+def test_more_values_than_a_dimension_may_have_are_computed_one_by_one(tmp_path: Path) -> None:
+    b, shape = Builder(), (1, 1, 1, 2**21 + 16)
+    scale, zero = b.constant(np.float32(0.25)), b.constant(np.int8(3))
+    q = b.add("DequantizeLinear", b.add("QuantizeLinear", "x", scale, zero), scale, zero)
+    path = b.save(tmp_path / "long.onnx", shape, b.add("Relu", b.add("Add", q, q)))
+    x = np.linspace(-9, 9, shape[-1], dtype=np.float32).reshape(shape)
+    (got,) = run_image(compile_model(path), {"x": x}).values()
+    np.testing.assert_array_equal(got, reference(path, {"x": x}).popitem()[1])
 
 
 def test_compiling_twice_gives_the_same_image(tmp_path: Path) -> None:

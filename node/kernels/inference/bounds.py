@@ -45,6 +45,12 @@ def volume(a: int, b: int, c: int, limit: int) -> int:
 
 
 @kernel
+def count_of(values: int, limit: int) -> int:
+    """Give a number of values, or -1 when it is not in 1 .. limit. Nothing is multiplied: it may be any dimension."""
+    return values if 1 <= values <= limit else -1
+
+
+@kernel
 def fits(offset: int, size: int, alignment: int, total: int) -> bool:
     """Tell whether ``size`` bytes from an aligned offset lie inside ``total`` bytes."""
     return size >= 0 and offset >= 0 and offset % alignment == 0 and size <= total and offset <= total - size

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from node.jit import f32_from_bits, fma_f32, kernel
-from node.kernels.inference.bounds import fits, volume
+from node.kernels.inference.bounds import count_of, fits, volume
 from node.kernels.inference.columns import COUNT, HIGH, IN_A, IN_B, IN_C, IN_W, INVALID, LOW, OK, OUT
 
 LOG2_E = np.float32(1.44269504)
@@ -24,8 +24,8 @@ SMALLEST_EXPONENT = np.float32(-87.0)
 def add_f32(f32: Any, row: Any) -> int:
     """Run an ADD_F32 row: a plus b, with b repeated every COUNT values, then the limits."""
     total = 4 * f32.size
-    size = volume(row[IN_C], 1, 1, total)
-    period = volume(row[COUNT], 1, 1, total)
+    size = count_of(row[IN_C], total)
+    period = count_of(row[COUNT], total)
     if size < 0 or period < 0 or period > size or size % period != 0:
         return INVALID
     if not (fits(row[IN_A], 4 * size, 4, total) and fits(row[OUT], 4 * size, 4, total)):
@@ -48,7 +48,7 @@ def add_f32(f32: Any, row: Any) -> int:
 def clamp_f32(f32: Any, row: Any) -> int:
     """Run a CLAMP_F32 row."""
     total = 4 * f32.size
-    size = volume(row[IN_C], 1, 1, total)
+    size = count_of(row[IN_C], total)
     if not (fits(row[IN_A], 4 * size, 4, total) and fits(row[OUT], 4 * size, 4, total)):
         return INVALID
     a = f32[row[IN_A] // 4 : row[IN_A] // 4 + size]

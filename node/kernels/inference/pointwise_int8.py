@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from node.jit import kernel
-from node.kernels.inference.bounds import fits, volume
+from node.kernels.inference.bounds import count_of, fits
 from node.kernels.inference.columns import (
     COUNT,
     HIGH,
@@ -30,7 +30,7 @@ from node.kernels.inference.quantised import quantised, real, zeros_fit
 @kernel
 def operands_fit(row: Any, item_in: int, item_out: int, scales: int, total: int) -> bool:
     """Check input a, output and scales of a step over IN_C values."""
-    size = volume(row[IN_C], 1, 1, total)
+    size = count_of(row[IN_C], total)
     return (
         fits(row[IN_A], size * item_in, item_in, total)
         and fits(row[OUT], size * item_out, item_out, total)
@@ -85,7 +85,7 @@ def requantize(u8: Any, f32: Any, row: Any) -> int:
 def add_int8(u8: Any, f32: Any, row: Any) -> int:
     """Run an ADD_INT8 row: the sum of two dequantised values, quantised again; b repeats every COUNT values."""
     total = u8.size
-    period = volume(row[COUNT], 1, 1, total)
+    period = count_of(row[COUNT], total)
     if not operands_fit(row, 1, 1, 3, total) or period < 0 or row[IN_C] % period != 0:
         return INVALID
     if not fits(row[IN_B], period, 1, total):
