@@ -67,7 +67,6 @@ class Golden:
             raise NotIncremental("the model keeps state between inferences")
         if Frames(image).frame_bytes * workload.n_inputs > MOST_GOLDEN_BYTES:
             raise NotIncremental("too many golden values")
-        self._image = image
         self._samples = split_samples(image, dict(workload.inputs))
         self._engine = IncrementalEngine(image, self._samples)
         many = self._engine.frames.products >= MANY_PRODUCTS

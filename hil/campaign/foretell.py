@@ -34,13 +34,18 @@ class Foreteller:
         self.workload = workload
         self._share = share
         self._golden: Golden | None = None
+        self._is_blind = False
 
     def foresight(self, task: Task, trials: Iterable[int]) -> Foresight | None:
         """Give what foretells these trials, None where all of them have to be carried out."""
-        if max(trials, default=0) < LEAD_TRIALS:
+        if self._is_blind or max(trials, default=0) < LEAD_TRIALS:
             return None
         try:
             self._golden = self._golden or Golden(self.workload)
+        except NotIncremental:
+            self._is_blind = True  # for every protection and for good: nothing is tried again
+            return None
+        try:
             return Foresight(task, self.workload, self._golden)
         except NotIncremental:
             return None

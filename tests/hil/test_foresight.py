@@ -75,12 +75,13 @@ def told(experiment: Experiment, trials: range) -> dict[tuple[str, int], TrialRo
 
 
 @pytest.mark.proof
+@pytest.mark.timeout(1200)
 @pytest.mark.parametrize(("fault_model", "engine"), [*((model, "whole") for model in MODELS), ("stuck_at", "exact")])
 def test_rows_are_those_of_a_node(
     fault_model: str, engine: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(foresight, "MANY_PRODUCTS", 0 if engine == "exact" else 1 << 60)
-    trials = count(8, 400)
+    trials = count(8, 150)
     experiment = Experiment.of(
         campaign(tmp_path, trials=trials, fault_model=fault_model, protections=PROTECTIONS, seed=len(fault_model))
     )
