@@ -147,7 +147,7 @@ def test_depthwise_by_lines(changes: dict[str, int], channels: int) -> None:
     compare(byte_memory(rng), step, count, np.uint8)
 
 
-@pytest.mark.parametrize(("rows", "depth", "columns"), [(1, 7, 10), (1, 5, 70), (8, 9, 16), (11, 4, 33), (3, 1, 64)])
+@pytest.mark.parametrize(("rows", "depth", "columns"), [(1, 7, 10), (1, 5, 203), (8, 9, 16), (11, 4, 33), (3, 1, 64)])
 def test_float_product(rows: int, depth: int, columns: int) -> None:
     step = Step(opcode=Opcode.CONV_F32, in_w=rows, in_c=depth, out_w=rows, out_c=columns, **PLACES, **OPEN)
     got = compare(float_memory(np.random.default_rng(rows), True), step, rows * columns, np.float32)

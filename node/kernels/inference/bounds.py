@@ -63,6 +63,18 @@ def work_limit(total: int) -> int:
 
 
 @kernel
+def exceeds(a: int, b: int, limit: int) -> Any:
+    """Tell whether a * b exceeds a limit below 2**53; a division would take longer than the whole check."""
+    return float(a) * float(b) > float(limit)
+
+
+@kernel
+def per_group(channels: int, groups: int) -> Any:
+    """Give the channels of one group; mostly there is one, and a division takes long."""
+    return channels if groups == 1 else channels // groups
+
+
+@kernel
 def window_fits(row: Any, item: int, total: int) -> bool:
     """Check the shapes and the window of a row, and that input a and the output lie in the arena."""
     for column in range(IN_H, GROUPS + 1):
@@ -72,7 +84,7 @@ def window_fits(row: Any, item: int, total: int) -> bool:
     before = volume(row[IN_H], row[IN_W], row[IN_C], total)
     after = volume(row[OUT_H], row[OUT_W], row[OUT_C], total)
     taps = volume(row[KERNEL_H], row[KERNEL_W], 1, total)
-    if before < 0 or after < 0 or taps < 0 or after > work_limit(total) // taps:
+    if before < 0 or after < 0 or taps < 0 or exceeds(after, taps, work_limit(total)):
         return False
     return fits(row[IN_A], before * item, item, total) and fits(row[OUT], after * item, item, total)
 
@@ -102,7 +114,7 @@ def tile_rows(row: Any) -> Any:
 @kernel
 def packed_columns(row: Any) -> Any:
     """Give the output channels, each group filled up to whole panels."""
-    return (row[OUT_C] // row[GROUPS] + LANES - 1) // LANES * LANES * row[GROUPS]
+    return (per_group(row[OUT_C], row[GROUPS]) + LANES - 1) // LANES * LANES * row[GROUPS]
 
 
 @kernel
@@ -129,14 +141,14 @@ def product_fits(row: Any, item: int, scratch: int, total: int) -> bool:
         Bytes of the arena.
     """
     groups = row[GROUPS]
-    if groups > LARGEST_GROUPS or row[IN_C] % groups != 0 or row[OUT_C] % groups != 0:
+    if groups > LARGEST_GROUPS or (groups > 1 and (row[IN_C] % groups != 0 or row[OUT_C] % groups != 0)):
         return False
-    depth = volume(row[KERNEL_H], row[KERNEL_W], row[IN_C] // groups, total)
+    depth = volume(row[KERNEL_H], row[KERNEL_W], per_group(row[IN_C], groups), total)
     columns = volume(packed_columns(row), 1, 1, total)
-    if depth < 0 or columns < 0 or depth > total // columns:
+    if depth < 0 or columns < 0 or exceeds(depth, columns, total):
         return False
     pixels = row[OUT_H] * row[OUT_W]
-    if pixels > work_limit(total) // (depth * columns):
+    if exceeds(pixels, depth * columns, work_limit(total)):
         return False
     size = item * pixels * row[OUT_C]
     return (

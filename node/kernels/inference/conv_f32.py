@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from node.jit import f32_from_bits, kernel
-from node.kernels.inference.bounds import is_dense, product_fits, tile_rows, window_fits, work_limit
+from node.kernels.inference.bounds import is_dense, per_group, product_fits, tile_rows, window_fits, work_limit
 from node.kernels.inference.checked.sums_f32 import check_pixels, clear_slots, group_words
 from node.kernels.inference.columns import (
     BIAS,
@@ -35,7 +35,16 @@ from node.kernels.inference.gather import gather, portion
 from node.kernels.inference.limits import CHUNK
 from node.kernels.inference.ring import fill_ring, overhangs, ring_values, ring_width, span_of
 from node.kernels.inference.tiles import LANES, TILE_ROWS
-from node.kernels.inference.tiles_f32 import PAIR, ROWS, row_f32, row_wide_f32, tile_f32, tile_pair_f32
+from node.kernels.inference.tiles_f32 import (
+    MOST,
+    PAIR,
+    ROWS,
+    row_f32,
+    row_wide_f32,
+    row_widest_f32,
+    tile_f32,
+    tile_pair_f32,
+)
 
 
 @kernel
@@ -52,7 +61,7 @@ def multiply(u8: Any, row: Any, place: Any, pixels: Any, inputs: Any, check: Any
     kept, sums = check
     if kept.size > 0:
         clear_slots(count, kept)
-    channels, depth = row[OUT_C] // row[GROUPS], runs[1] * runs[4]
+    channels, depth = per_group(row[OUT_C], row[GROUPS]), runs[1] * runs[4]
     columns = group * ((channels + LANES - 1) // LANES * LANES) + panel * LANES
     weights, bias = row[WEIGHTS] + 4 * columns * depth, row[BIAS] + 4 * columns
     out, line = row[OUT] + 4 * (first * row[OUT_C] + group * channels + panel * LANES), 4 * row[OUT_C]
@@ -61,10 +70,12 @@ def multiply(u8: Any, row: Any, place: Any, pixels: Any, inputs: Any, check: Any
     while channels > 0:
         panels = 1
         if count < ROWS:
-            panels = 4 if channels >= 4 * LANES else 1
+            panels = MOST if channels >= MOST * LANES else 4 if channels >= 4 * LANES else 1
             for r in range(count):
                 spots = (left + r * stride, weights, bias, stride)
-                if panels == 4:
+                if panels == 8:
+                    row_widest_f32(u8, spots, runs, out + r * line, line, channels, clamp, kept, r)
+                elif panels == 4:
                     row_wide_f32(u8, spots, runs, out + r * line, line, channels, clamp, kept, r)
                 else:
                     row_f32(u8, spots, runs, out + r * line, line, channels, clamp, kept, r)
@@ -95,7 +106,7 @@ def scratch_bytes(row: Any, total: int) -> Any:
     ring = ring_values(row, total // 4)
     if ring >= 0:
         return -1 if row[OUT_H] > work_limit(total) // ring else 4 * ring if overhangs(row) else 0
-    return 4 * tile_rows(row) * row[KERNEL_H] * row[KERNEL_W] * (row[IN_C] // max(1, row[GROUPS]))
+    return 4 * tile_rows(row) * row[KERNEL_H] * row[KERNEL_W] * per_group(row[IN_C], max(1, row[GROUPS]))
 
 
 @kernel
@@ -121,7 +132,7 @@ def by_chunks_f32(u8: Any, row: Any, share: Any, scratch: int, check: Any) -> No
     """
     begin, end, group, groups_end, panel, panels_end = share
     dense = is_dense(row)
-    depth = row[KERNEL_H] * row[KERNEL_W] * (row[IN_C] // row[GROUPS])
+    depth = row[KERNEL_H] * row[KERNEL_W] * per_group(row[IN_C], row[GROUPS])
     most = CHUNK if dense else TILE_ROWS
     runs = (0, 1, 0, 1, depth)
     while group < groups_end:

@@ -15,6 +15,7 @@ from node.kernels.inference.bounds import (
     fits,
     is_dense,
     packed_columns,
+    per_group,
     product_fits,
     tile_rows,
     window_fits,
@@ -66,7 +67,7 @@ def multiply(u8: Any, row: Any, place: Any, pixels: Any, inputs: Any, check: Any
     first, count = pixels
     left, stride, runs = inputs
     kept, (digits, planes, plane) = check
-    channels, depth = row[OUT_C] // row[GROUPS], runs[1] * runs[4]
+    channels, depth = per_group(row[OUT_C], row[GROUPS]), runs[1] * runs[4]
     column = group * ((channels + LANES - 1) // LANES * LANES) + panel * LANES
     out, line = row[OUT] + first * row[OUT_C] + group * channels + panel * LANES, row[OUT_C]
     channels = min(channels, end * LANES) - panel * LANES
@@ -109,7 +110,7 @@ def input_bytes(row: Any, total: int) -> Any:
     ring = -1 if is_dense(row) else ring_values(row, total)
     if ring >= 0:
         return -1 if row[OUT_H] > work_limit(total) // ring else ring
-    return tile_rows(row) * row[KERNEL_H] * row[KERNEL_W] * (row[IN_C] // max(1, row[GROUPS]))
+    return tile_rows(row) * row[KERNEL_H] * row[KERNEL_W] * per_group(row[IN_C], max(1, row[GROUPS]))
 
 
 @kernel
@@ -121,7 +122,7 @@ def conv_is_valid_int8(row: Any, total: int) -> Any:
     if inputs < 0 or not product_fits(row, 1, 4 * packed_columns(row) + inputs + SLACK, total):
         return False
     columns = packed_columns(row)
-    depth = row[KERNEL_H] * row[KERNEL_W] * (row[IN_C] // row[GROUPS])
+    depth = row[KERNEL_H] * row[KERNEL_W] * per_group(row[IN_C], row[GROUPS])
     return fits(row[SCALES], 4 * columns, 4, total) and row[WEIGHTS] <= total - depth * columns - SLACK
 
 
@@ -149,8 +150,8 @@ def input_shift(row: Any) -> Any:
 @kernel
 def begin_conv_int8(u8: Any, row: Any, kept: Any) -> None:
     """Write what the sums of a valid row begin with, at the start of its scratch; ``kept`` counts the weights."""
-    depth = row[KERNEL_H] * row[KERNEL_W] * (row[IN_C] // row[GROUPS])
-    shift, channels = input_shift(row), row[OUT_C] // row[GROUPS]
+    depth = row[KERNEL_H] * row[KERNEL_W] * per_group(row[IN_C], row[GROUPS])
+    shift, channels = input_shift(row), per_group(row[OUT_C], row[GROUPS])
     columns = (channels + LANES - 1) // LANES * LANES
     for column in range(0, packed_columns(row), LANES):
         spots = (row[WEIGHTS] + column * depth, row[BIAS] + 4 * column, row[SCRATCH] + 4 * column)
@@ -166,7 +167,7 @@ def by_chunks_int8(u8: Any, row: Any, share: Any, left: int, check: Any) -> None
     """
     begin, end, group, groups_end, panel, panels_end = share
     dense, flip = is_dense(row), flipped(row) ^ OFFSET
-    depth = row[KERNEL_H] * row[KERNEL_W] * (row[IN_C] // row[GROUPS])
+    depth = row[KERNEL_H] * row[KERNEL_W] * per_group(row[IN_C], row[GROUPS])
     while group < groups_end:
         start = begin
         while start < end:

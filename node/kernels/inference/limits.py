@@ -20,8 +20,9 @@ A convolution of 3 x 3 in int8 with 64 channels asks for 288: 9 x 64 for a byte 
 LEAST_WORK = 1 << 20
 """Multiplications that are allowed in any case."""
 
-LEAST_LINE = 4
-"""Output pixels of a row from which on its inputs are taken as runs of neighbours (see ``ring``)."""
+LEAST_LINE = 8
+"""Output pixels of a row from which on its inputs are taken as runs of neighbours (see ``ring``): the pixels of the
+largest tile, since what is left over of a row is computed pixel by pixel."""
 
 LARGEST_RING = 4096
 """Values of a ring that are allowed in any case; a larger one has to be small beside the input."""

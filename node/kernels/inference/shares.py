@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from node.jit import kernel
+from node.kernels.inference.bounds import per_group
 from node.kernels.inference.columns import GROUPS, OUT_C, OUT_H, OUT_W
 from node.kernels.inference.tiles import LANES, TILE_ROWS
 
@@ -34,8 +35,11 @@ def units_of(row: Any, lined: bool) -> Any:
 def share_of(row: Any, lined: bool, piece: int, pieces: int) -> Any:
     """Give the rows or pixels, groups and panels of one piece, each as first and end."""
     pixels = row[OUT_H] * row[OUT_W]
-    units, groups = units_of(row, lined), row[GROUPS]
-    panels = (row[OUT_C] // groups + LANES - 1) // LANES
+    groups = row[GROUPS]
+    panels = (per_group(row[OUT_C], groups) + LANES - 1) // LANES
+    if pieces == 1:
+        return 0, row[OUT_H] if lined else pixels, 0, groups, 0, panels
+    units = units_of(row, lined)
     first, end = piece * units // pieces, (piece + 1) * units // pieces
     if lined:
         return first, end, 0, groups, 0, panels

@@ -26,6 +26,10 @@ MASKED = "neon" not in cpu_features()
 """Whether the processor stores chosen lanes; where it does not, LLVM makes a branch for each lane of each row."""
 
 
+MOST = 8 if WIDE else 4
+"""Panels of :data:`row_widest_f32`: as many sums as hide the multiplier's latency, if there are registers for them."""
+
+
 class Runs:
     """The loop over runs of inputs: the rows' first inputs, and the sums that it ends with.
 
@@ -205,3 +209,6 @@ row_f32 = _make_tile(1, 1)
 
 row_wide_f32 = _make_tile(1, 4)
 """As :data:`tile_f32` for one pixel and four whole panels."""
+
+row_widest_f32 = _make_tile(1, MOST)
+"""As :data:`tile_f32` for one pixel and ``MOST`` whole panels."""
