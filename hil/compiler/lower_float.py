@@ -10,7 +10,7 @@ from hil.compiler.graph import Array, Node
 from hil.compiler.lowering import Lowering
 from hil.compiler.program import Buffer, Draft, Parameter, Tensor, elements, pack
 from hil.compiler.window import window_of
-from node.kernels.inference.limits import LARGEST_RING, LEAST_LINE, SLACK
+from node.kernels.inference.limits import LARGEST_RING, LEAST_LINE, LONG_RUN, SLACK, SURE_LINE
 from node.kernels.inference.tiles import LANES, TILE_ROWS
 from node.model.steps import Opcode, Step, float_bits
 
@@ -130,6 +130,8 @@ def overhangs(step: Step) -> bool:
 def ring_values(step: Step) -> int | None:
     """Give the values of the ring of a convolution, or None where the inputs of each pixel are gathered instead."""
     if step.groups != 1 or step.dilation_w != 1 or step.out_w < LEAST_LINE:
+        return None
+    if step.out_w < SURE_LINE and step.kernel_w * step.in_c >= LONG_RUN:
         return None
     span, width = ring_size(step)
     gathered = 8 * step.kernel_h * step.kernel_w * step.in_c

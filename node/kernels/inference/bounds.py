@@ -1,10 +1,13 @@
-"""Checks of a step row: nothing is read or written outside the arena, and the work has an end."""
+"""Checks of a step row: nothing is read or written outside the arena, and the work has an end.
+
+They become a part of their callers: a call costs more than most of them do.
+"""
 
 from __future__ import annotations
 
 from typing import Any
 
-from node.jit import kernel
+from node.jit import inlined_kernel
 from node.kernels.inference.columns import (
     BIAS,
     GROUPS,
@@ -35,7 +38,7 @@ from node.kernels.inference.limits import (
 from node.kernels.inference.tiles import LANES, TILE_ROWS
 
 
-@kernel
+@inlined_kernel
 def volume(a: int, b: int, c: int, limit: int) -> int:
     """Give a * b * c, or -1 when a factor is not in 1 .. LARGEST_DIMENSION or the product exceeds the limit."""
     if a < 1 or b < 1 or c < 1 or a > LARGEST_DIMENSION or b > LARGEST_DIMENSION or c > LARGEST_DIMENSION:
@@ -44,37 +47,37 @@ def volume(a: int, b: int, c: int, limit: int) -> int:
     return product if product <= limit else -1
 
 
-@kernel
+@inlined_kernel
 def count_of(values: int, limit: int) -> int:
     """Give a number of values, or -1 when it is not in 1 .. limit. Nothing is multiplied: it may be any dimension."""
     return values if 1 <= values <= limit else -1
 
 
-@kernel
+@inlined_kernel
 def fits(offset: int, size: int, alignment: int, total: int) -> bool:
     """Tell whether ``size`` bytes from an aligned offset lie inside ``total`` bytes."""
     return size >= 0 and offset >= 0 and offset % alignment == 0 and size <= total and offset <= total - size
 
 
-@kernel
+@inlined_kernel
 def work_limit(total: int) -> int:
     """Give the largest number of multiplications of one step in an arena of so many bytes."""
     return max(LEAST_WORK, WORK_PER_BYTE * total)
 
 
-@kernel
+@inlined_kernel
 def exceeds(a: int, b: int, limit: int) -> Any:
     """Tell whether a * b exceeds a limit below 2**53; a division would take longer than the whole check."""
     return float(a) * float(b) > float(limit)
 
 
-@kernel
+@inlined_kernel
 def per_group(channels: int, groups: int) -> Any:
     """Give the channels of one group; mostly there is one, and a division takes long."""
     return channels if groups == 1 else channels // groups
 
 
-@kernel
+@inlined_kernel
 def window_fits(row: Any, item: int, total: int) -> bool:
     """Check the shapes and the window of a row, and that input a and the output lie in the arena."""
     for column in range(IN_H, GROUPS + 1):
@@ -89,7 +92,7 @@ def window_fits(row: Any, item: int, total: int) -> bool:
     return fits(row[IN_A], before * item, item, total) and fits(row[OUT], after * item, item, total)
 
 
-@kernel
+@inlined_kernel
 def is_dense(row: Any) -> Any:
     """Tell whether each output pixel is computed from the input pixel of the same number alone."""
     return (
@@ -105,25 +108,25 @@ def is_dense(row: Any) -> Any:
     )
 
 
-@kernel
+@inlined_kernel
 def tile_rows(row: Any) -> Any:
     """Give the most output pixels that are computed at once."""
     return min(TILE_ROWS, row[OUT_H] * row[OUT_W])
 
 
-@kernel
+@inlined_kernel
 def packed_columns(row: Any) -> Any:
     """Give the output channels, each group filled up to whole panels."""
     return (per_group(row[OUT_C], row[GROUPS]) + LANES - 1) // LANES * LANES * row[GROUPS]
 
 
-@kernel
+@inlined_kernel
 def apart(row: Any, size: int, place: int, other: int) -> Any:
     """Tell whether ``size`` bytes of output and ``other`` bytes from ``place`` have none in common."""
     return row[OUT] + size <= place or place + other <= row[OUT]
 
 
-@kernel
+@inlined_kernel
 def product_fits(row: Any, item: int, scratch: int, total: int) -> bool:
     """Check the parameters of a row whose shapes are valid and whose outputs are sums over packed weights.
 
@@ -162,7 +165,7 @@ def product_fits(row: Any, item: int, scratch: int, total: int) -> bool:
     )
 
 
-@kernel
+@inlined_kernel
 def small(value: int) -> bool:
     """Tell whether a zero point or a quantised limit is of a size that arithmetic can bear."""
     return -LARGEST_ZERO <= value <= LARGEST_ZERO

@@ -20,9 +20,12 @@ A convolution of 3 x 3 in int8 with 64 channels asks for 288: 9 x 64 for a byte 
 LEAST_WORK = 1 << 20
 """Multiplications that are allowed in any case."""
 
-LEAST_LINE = 8
-"""Output pixels of a row from which on its inputs are taken as runs of neighbours (see ``ring``): the pixels of the
-largest tile, since what is left over of a row is computed pixel by pixel."""
+LEAST_LINE, SURE_LINE = 4, 8
+"""Output pixels of a row from which on its inputs may be, and always are, taken as runs of neighbours (see ``ring``).
+A row shorter than the largest tile is computed pixel by pixel then."""
+
+LONG_RUN = 16
+"""Values of a run from which on gathering them takes little beside what is computed from them."""
 
 LARGEST_RING = 4096
 """Values of a ring that are allowed in any case; a larger one has to be small beside the input."""

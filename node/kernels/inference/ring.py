@@ -28,7 +28,7 @@ from node.kernels.inference.columns import (
     STRIDE_W,
     ZERO_A,
 )
-from node.kernels.inference.limits import LARGEST_RING, LEAST_LINE
+from node.kernels.inference.limits import LARGEST_RING, LEAST_LINE, LONG_RUN, SURE_LINE
 from node.kernels.inference.tiles import TILE_ROWS, copy_bytes, fill_bytes
 
 
@@ -63,6 +63,8 @@ def ring_values(row: Any, total: int) -> int:
     the input.
     """
     if row[GROUPS] != 1 or row[DILATION_W] != 1 or row[OUT_W] < LEAST_LINE:
+        return -1
+    if row[OUT_W] < SURE_LINE and row[KERNEL_W] * row[IN_C] >= LONG_RUN:
         return -1
     values = volume(span_of(row), ring_width(row), row[IN_C], total)
     gathered = TILE_ROWS * row[KERNEL_H] * row[KERNEL_W] * row[IN_C]
