@@ -269,7 +269,7 @@ def read_campaign(document: Table, path: Path) -> CampaignFile:
         protections=_protections(document.get("protection", []), f"{path}: [[protection]]"),
         heat=_heat(document.get("heat"), f"{path}: [heat]"),
         stop=_stop(document.get("stop"), f"{path}: [stop]"),
-        sampling=typed_table(document.get("sampling", {}), SamplingSection, f"{path}: [sampling]"),
+        sampling=_sampling(document.get("sampling"), f"{path}: [sampling]"),
     )
     check_demand(result.rate, result.protections, f"{path}: [rate]")
     _check_workload(result, f"{path}: [workload]")
@@ -291,6 +291,10 @@ def _fault_model(strikes: StrikesSection, where: str) -> FaultModel:
     except ConfigError as error:
         key = "custom" if strikes.custom is not None else "fault_model"
         raise ConfigError(f"{where}: {key}: {str(error).removeprefix('fault model: ')}") from None
+
+
+def _sampling(table: Any, where: str) -> SamplingSection:
+    return SamplingSection() if table is None else typed_table(table, SamplingSection, where)
 
 
 def _stop(table: Any, where: str) -> StopSection | None:
