@@ -29,13 +29,15 @@ LOOK_S = 0.1
 HELP_S, FIRST_S, COLD_S, COLD_MIB = 0.15, 0.8, 15.0, 400.0
 MODEL = "resnet8_ic_fp32"
 FIRST_INFERENCE = """
-import sys
+import os, sys
+sys.modules["scipy"] = None  # a board has none, and numba imports it where it finds it
 import numpy as np
 from node.computer import Computer
 from node.model.image import Image
 image = Image.load(sys.argv[1])
 with Computer(image) as computer:
     computer.infer({spec.name: np.zeros(spec.shape, spec.dtype) for spec in image.inputs})
+    os._exit(0)  # how long a process takes to end is not asked
 """
 
 
