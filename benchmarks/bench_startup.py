@@ -43,6 +43,7 @@ with Computer(image) as computer:
 
 def run(*arguments: str, **variables: str) -> None:
     environment = os.environ | {"PYTHONPATH": str(ROOT)} | variables
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)  # what is installed has its bytecode
     subprocess.run([sys.executable, *arguments], check=True, env=environment, stdout=subprocess.DEVNULL)
 
 
