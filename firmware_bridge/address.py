@@ -27,6 +27,8 @@ class Address:
         Bits per second of ``serial`` and ``rfc2217``, else 0.
     serial_number, usb_path : str
         Marks of the adapter behind ``serial``. Where given they decide, and ``place`` is only where it was last.
+    dtr, rts : bool
+        How these lines of a ``serial`` port are left when it is open. Many boards reset on one of them.
     """
 
     scheme: str
@@ -35,6 +37,8 @@ class Address:
     baud: int = 0
     serial_number: str = ""
     usb_path: str = ""
+    dtr: bool = True
+    rts: bool = True
 
 
 def read_address(url: str) -> Address:
@@ -61,7 +65,10 @@ def read_address(url: str) -> Address:
     if parts.scheme == "serial" and parts.path:
         return _serial(parts, url)
     if parts.scheme == "rfc2217" and parts.hostname and port:
-        return Address(scheme="rfc2217", place=parts.hostname, port=port, baud=_serial(parts, url).baud)
+        settings = _serial(parts, url)
+        if not (settings.dtr and settings.rts):
+            raise UsageError(f"{url!r}: a terminal server keeps dtr and rts to itself; set them there")
+        return Address(scheme="rfc2217", place=parts.hostname, port=port, baud=settings.baud)
     if parts.scheme == "tcp" and parts.hostname and port:
         return Address(scheme="tcp", place=parts.hostname, port=port)
     if parts.scheme == "pty" or (parts.scheme == "memory" and parts.path):
@@ -76,14 +83,23 @@ def _serial(parts: SplitResult, url: str) -> Address:
     options = {name: values[-1] for name, values in parse_qs(parts.query, keep_blank_values=True).items()}
     text = options.pop("baud", str(DEFAULT_BAUD))
     serial_number, usb_path = options.pop("serial_number", ""), options.pop("usb_path", "")
-    if options:
+    dtr, rts = options.pop("dtr", "on"), options.pop("rts", "on")
+    if options or not {dtr, rts} <= {"on", "off"}:
         raise UsageError(
-            f"{url!r}: a serial address has the option baud=BITS_PER_SECOND, and for an adapter that may come back "
-            "under another name serial_number=TEXT and usb_path=TEXT"
+            f"{url!r}: a serial address has the options baud=BITS_PER_SECOND, dtr=on|off and rts=on|off, and for an "
+            "adapter that may come back under another name serial_number=TEXT and usb_path=TEXT"
         )
     if not (text.isascii() and text.isdecimal() and 0 < int(text) <= MAX_BAUD):
         raise UsageError(f"{url!r}: baud = {text!r}: give bits per second, 1 to {MAX_BAUD}")
-    return Address(scheme="serial", place=parts.path, baud=int(text), serial_number=serial_number, usb_path=usb_path)
+    return Address(
+        scheme="serial",
+        place=parts.path,
+        baud=int(text),
+        serial_number=serial_number,
+        usb_path=usb_path,
+        dtr=dtr == "on",
+        rts=rts == "on",
+    )
 
 
 def serial_url(device: str, baud: int, *, serial_number: str = "", usb_path: str = "") -> str:

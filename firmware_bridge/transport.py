@@ -259,7 +259,8 @@ def open_transport(url: str, timeout_s: float = 5.0) -> Transport:
     """Open the line an address names.
 
     ``serial:///dev/ttyUSB0?baud=921600`` (with ``serial_number`` or ``usb_path`` the adapter that has that mark,
-    wherever it is), ``pty:/dev/pts/7`` (an existing pseudo-terminal), ``pty:`` (a new one;
+    wherever it is; with ``dtr=off`` or ``rts=off`` that line is let go at once, for boards that it resets),
+    ``pty:/dev/pts/7`` (an existing pseudo-terminal), ``pty:`` (a new one;
     its path is in the transport's name), ``tcp://host:port``, ``memory:NAME`` (the first and the second to open
     the same name in one process get the two ends).
 
@@ -277,7 +278,7 @@ def open_transport(url: str, timeout_s: float = 5.0) -> Transport:
         case "pty":
             return _open_tty(address.place, None) if address.place else open_pty()[0]
         case "serial":
-            return _open_tty(_device_of(address), address.baud)
+            return _open_tty(_device_of(address), address.baud, dtr=address.dtr, rts=address.rts)
         case "rfc2217":
             return _open_remote(f"rfc2217://{address.place}:{address.port}", address.baud)
     return _open_tcp(address.place, address.port, timeout_s)
@@ -322,13 +323,15 @@ def _device_of(address: Address) -> str:
     raise PortError(f"the adapter {wanted}, last seen at {address.place}: {found} has these marks; {_ports_found()}")
 
 
-def _open_tty(path: str, baud: int | None) -> Transport:
+def _open_tty(path: str, baud: int | None, *, dtr: bool = True, rts: bool = True) -> Transport:
     import serial
 
     if not Path(path).exists():
         raise PortError(f"no port {path}; {_ports_found()}")
     try:
-        port = serial.Serial(path, baud or DEFAULT_BAUD, timeout=0)
+        port = serial.Serial(None, baud or DEFAULT_BAUD, timeout=0)
+        port.port, port.dtr, port.rts = path, dtr, rts
+        port.open()
     except ValueError as error:
         raise PortError(f"{path} cannot run at {baud} baud: {error}; choose another baud rate") from error
     except serial.SerialException as error:

@@ -98,6 +98,6 @@ def test_nobody_there() -> None:
 def test_addresses() -> None:
     address = read_address("rfc2217://pi:3001?baud=921600")
     assert (address.place, address.port, address.baud) == ("pi", 3001, 921_600)
-    for wrong in ("rfc2217://pi", "rfc2217://pi:1?bauds=3", "rfc2217://:3"):
+    for wrong in ("rfc2217://pi", "rfc2217://pi:1?bauds=3", "rfc2217://:3", "rfc2217://pi:1?dtr=off"):
         with pytest.raises(UsageError):
             read_address(wrong)

@@ -284,6 +284,7 @@ def test_a_missing_port_is_named_with_what_there_is():
         "serial:///dev/x?baud=0",
         "serial:///dev/x?baud=-1",
         "serial:///dev/x?baud=99999999999999",
+        "serial:///dev/x?dtr=maybe",
         "serial://dev/x",
         "tcp://host:99999",
     ],
@@ -327,6 +328,28 @@ def test_listening_twice_and_waiting_in_vain():
             listen_tcp("127.0.0.1", listener.port)
         with pytest.raises(PortError, match="nobody connected"):
             listener.accept(0.05)
+
+
+@pytest.mark.parametrize(
+    ("options", "lines"), [("", (True, True)), ("?dtr=off", (False, True)), ("?rts=off", (True, False))]
+)
+def test_a_port_is_opened_with_the_lines_asked_for_and_without_delay(monkeypatch, options, lines):
+    """A pseudo-terminal has neither of these lines nor a latency timer, so pyserial's own calls are watched."""
+    seen = []
+
+    class Watched(serial.Serial):
+        def open(self):
+            super().open()
+            seen.append((self.dtr, self.rts))
+
+        def set_low_latency_mode(self, low_latency_settings):
+            seen.append(low_latency_settings)
+            super().set_low_latency_mode(low_latency_settings)
+
+    monkeypatch.setattr(serial, "Serial", Watched)
+    master, path = open_pty()
+    with master, open_transport(f"serial://{path}{options}"):
+        assert seen == [lines, True]
 
 
 # ---- rules ----------------------------------------------------------------------------------------------------
