@@ -27,6 +27,8 @@ from numba.core.codegen import get_host_cpu_features
 from numba.extending import intrinsic as numba_intrinsic
 from numba.np.arrayobj import populate_array
 
+from node.kernel_modules import KERNELS, warm_up_modules
+
 __all__ = [
     "CacheReport",
     "allocating_kernel",
@@ -55,13 +57,10 @@ __all__ = [
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-HERE = Path(__file__).resolve().parent
-"""The package whose kernels are compiled."""
-
 
 def kernel_sources() -> tuple[Path, ...]:
     """Give every file whose text decides what is compiled, sorted."""
-    return tuple(sorted([*HERE.joinpath("kernels").rglob("*.py"), Path(__file__).resolve()]))
+    return tuple(sorted([*KERNELS.rglob("*.py"), Path(__file__).resolve()]))
 
 
 def source_hash() -> str:
@@ -363,36 +362,9 @@ def cache_report() -> CacheReport:
     )
 
 
-PARTS = ("node.kernels.inference.parts_f32", "node.kernels.inference.parts_int8")
-"""Kernels that the interpreter and others hold: two processes compile a half each, and what follows loads them."""
-
-INTERPRETER = ("node.kernels.inference.dispatch", "node.kernels.inference.fused")
-"""What runs the steps of a model."""
-
-USUAL_MODULES = (
-    *INTERPRETER,
-    "node.kernels.codes.crc",
-    "node.kernels.codes.hsiao",
-    "node.kernels.codes.parity",
-    "node.kernels.codes.vote",
-)
-"""What most models and protections need. The others compile when a model or a protection that needs them is loaded."""
-
-
 def is_cold() -> bool:
     """Tell whether nothing has been compiled yet for the present sources."""
     return next(CACHE_DIRECTORY.rglob("*.nbi"), None) is None
-
-
-def warm_up_modules() -> tuple[str, ...]:
-    """Give every module with kernels of its own to compile, the usual ones first."""
-    files = sorted(HERE.joinpath("kernels").rglob("[!_]*.py"))
-    names = [".".join(path.relative_to(HERE.parent).with_suffix("").parts) for path in files if _can_warm(path)]
-    return (*USUAL_MODULES, *(name for name in names if name not in USUAL_MODULES))
-
-
-def _can_warm(path: Path) -> bool:
-    return "\ndef warm(" in path.read_text(encoding="utf-8")
 
 
 def warm_up(progress: Callable[[str, float], None] | None = None, modules: Sequence[str] | None = None) -> CacheReport:
@@ -403,7 +375,7 @@ def warm_up(progress: Callable[[str, float], None] | None = None, modules: Seque
     progress : callable, optional
         Called after each module with its name and the seconds it took.
     modules : sequence of str, optional
-        Which modules; all of :func:`warm_up_modules` where not given.
+        Which modules; all of :func:`node.kernel_modules.warm_up_modules` where not given.
     """
     for name in warm_up_modules() if modules is None else modules:
         start = time.perf_counter()

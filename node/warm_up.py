@@ -11,6 +11,7 @@ from multiprocessing import get_context
 from firmware_bridge.errors import Interrupted
 from firmware_bridge.messages import Progress
 from node.agent import die_with_parent
+from node.kernel_modules import INTERPRETER, PARTS, USUAL_MODULES, warm_up_modules
 
 PROCESS_BYTES = 512 << 20
 """Memory that a compiling process is given room for; it was seen to take 300 MB."""
@@ -41,7 +42,7 @@ def warm_up_usual_kernels(progress: Callable[[Progress], None]) -> None:
     Interrupted
         The second process was killed.
     """
-    from node.jit import INTERPRETER, PARTS, USUAL_MODULES, is_cold, warm_up
+    from node.jit import is_cold, warm_up
 
     others = tuple(name for name in USUAL_MODULES if name not in INTERPRETER)
     if not is_cold() or usual_processes() == 1:
@@ -72,8 +73,6 @@ def warm_up_all_kernels(progress: Callable[[Progress], None], processes: int) ->
     Interrupted
         A compiling process was killed, as it is where memory runs out. What is compiled stays compiled.
     """
-    from node.jit import PARTS, warm_up_modules
-
     usual = warm_up_modules()
     steps = _Steps(progress, len(usual))
     with _pool(processes) as pool:

@@ -15,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from node import jit
+from node.kernel_modules import KERNELS, PARTS, USUAL_MODULES, warm_up_modules
 from tests.naive.inference import fma_f32 as naive_fma
 
 floats = st.floats(width=32, allow_nan=True, allow_infinity=True)
@@ -109,8 +110,8 @@ def test_division_by_zero_gives_what_numpy_gives() -> None:
 
 def test_hash_changes_with_any_kernel_source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     copy = tmp_path / "node"
-    shutil.copytree(jit.HERE / "kernels", copy / "kernels", ignore=shutil.ignore_patterns("__pycache__"))
-    monkeypatch.setattr(jit, "HERE", copy)
+    shutil.copytree(KERNELS, copy / "kernels", ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setattr(jit, "KERNELS", copy / "kernels")
     before = jit.source_hash()
     assert jit.source_hash() == before
     leaf = copy / "kernels" / "inference" / "gather.py"
@@ -147,25 +148,28 @@ def test_a_cache_is_cold_until_something_was_compiled(tmp_path: Path, monkeypatc
 
 
 def test_every_module_that_can_warm_is_found_once() -> None:
-    modules = jit.warm_up_modules()
+    modules = warm_up_modules()
     assert len(set(modules)) == len(modules)
-    assert {*jit.USUAL_MODULES, *jit.PARTS} < set(modules)
+    assert {*USUAL_MODULES, *PARTS} < set(modules)
     assert "node.kernels.inference.general.interpreter" in modules
 
 
 def test_warm_up_reports_each_module_and_a_second_process_loads_what_the_first_compiled() -> None:
     seen: list[str] = []
-    report = jit.warm_up(lambda name, seconds: seen.append(name), jit.USUAL_MODULES)
-    assert tuple(seen) == jit.USUAL_MODULES
+    report = jit.warm_up(lambda name, seconds: seen.append(name), USUAL_MODULES)
+    assert tuple(seen) == USUAL_MODULES
     assert report.kernels > 10
     assert report.directory.is_dir()
-    code = "from node import jit; r = jit.warm_up(modules=jit.USUAL_MODULES); print(r.compiled, r.loaded > 0)"
+    code = (
+        "from node import jit, kernel_modules as k;"
+        "r = jit.warm_up(modules=k.USUAL_MODULES); print(r.compiled, r.loaded > 0)"
+    )
     done = subprocess.run(
         [sys.executable, "-c", code],
         capture_output=True,
         text=True,
         check=True,
-        cwd=jit.HERE.parent,
-        env=os.environ | {"PYTHONPATH": str(jit.HERE.parent)},
+        cwd=KERNELS.parents[1],
+        env=os.environ | {"PYTHONPATH": str(KERNELS.parents[1])},
     )
     assert done.stdout.split() == ["0", "True"]

@@ -13,7 +13,7 @@ import pytest
 from firmware_bridge.errors import Interrupted
 from firmware_bridge.messages import Progress
 from node import jit, warm_up
-from node.jit import warm_up_modules
+from node.kernel_modules import KERNELS, PARTS, USUAL_MODULES, warm_up_modules
 
 
 def test_what_is_named_as_slow_has_kernels() -> None:
@@ -35,7 +35,7 @@ def test_the_usual_kernels_are_shared_with_a_second_process_where_nothing_is_com
     monkeypatch.setattr(jit, "is_cold", lambda: cold)
     monkeypatch.setattr(warm_up, "usual_processes", lambda: 2)
     warm_up.warm_up_usual_kernels(seen.append)
-    wanted = [*jit.USUAL_MODULES, *(jit.PARTS if cold else ())]
+    wanted = [*USUAL_MODULES, *(PARTS if cold else ())]
     assert sorted(progress.stage.split()[-1] for progress in seen) == sorted(wanted)
     assert [(progress.done, progress.total) for progress in seen] == [(n + 1, len(wanted)) for n in range(len(wanted))]
 
@@ -45,12 +45,13 @@ def test_the_usual_kernels_are_shared_with_a_second_process_where_nothing_is_com
 def test_the_interpreter_finds_its_parts_compiled() -> None:
     """What is compiled ahead has the very types that it is called with."""
     script = (
-        "from node import jit; jit.warm_up(modules=jit.PARTS); before = set(jit.CACHE_DIRECTORY.rglob('*.nbc'));"
-        "jit.warm_up(modules=jit.INTERPRETER); new = set(jit.CACHE_DIRECTORY.rglob('*.nbc')) - before;"
+        "from node import jit, kernel_modules as k; jit.warm_up(modules=k.PARTS);"
+        "before = set(jit.CACHE_DIRECTORY.rglob('*.nbc'));"
+        "jit.warm_up(modules=k.INTERPRETER); new = set(jit.CACHE_DIRECTORY.rglob('*.nbc')) - before;"
         "print(*sorted(path.name.split('-')[0] for path in new))"
     )
     with tempfile.TemporaryDirectory() as folder:
-        environment = os.environ | {"NUMBA_CACHE_DIR": folder, "PYTHONPATH": str(jit.HERE.parent)}
+        environment = os.environ | {"NUMBA_CACHE_DIR": folder, "PYTHONPATH": str(KERNELS.parents[1])}
         done = subprocess.run(
             [sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True, timeout=200
         )

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from hil.boards.qemu.root_tree import SITE
 from hil.boards.qemu.tools import call
-from node.jit import USUAL_MODULES, warm_up_modules
+from node.kernel_modules import USUAL_MODULES, warm_up_modules
 
 PROCESSOR = "cortex-a72"
 """That of the emulated board, and of a Raspberry Pi 4."""
