@@ -32,7 +32,7 @@ def test_known_forms_pass(target: str) -> None:
         ("ftp://x", "no such target"),
         ("SIM", "no such target"),
         ("serial://dev/ttyUSB0", "serial:///dev/ttyUSB0"),
-        ("serial:///dev/ttyUSB0?bauds=9600", "has the option baud"),
+        ("serial:///dev/ttyUSB0?bauds=9600", "has the options baud"),
         ("serial:///dev/ttyUSB0?baud=fast", "baud = 'fast': give bits per second"),
         ("serial:///dev/ttyUSB0?baud=", "baud = ''"),
         ("serial:///dev/ttyUSB0?baud=-5", "baud = '-5'"),
