@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from os import PathLike
 from pathlib import Path
 
+import numpy as np
+
 from hil.compiler import lower_integer
 from hil.compiler.graph import Array, Graph, Node
 from hil.compiler.load import load_graph
@@ -47,10 +49,11 @@ def compile_model(
     Raises
     ------
     ModelError
-        When the file cannot be read, or an operator or a shape of it is not supported.
+        When the file cannot be read, an operator or a shape of it is not supported, or a weight is no number.
     """
     graph = load_graph(Path(path), input_shapes, frozenset(OPERATORS))
     refuse_unsupported(graph)
+    refuse_nan(graph)
     program = Program(graph.name)
     low = Lowering(graph, program)
     for port in graph.inputs:
@@ -98,3 +101,20 @@ def refuse_unsupported(graph: Graph) -> None:
         if node.op not in OPERATORS:
             supported = ", ".join(sorted(OPERATORS))
             raise node.error(f"operator {node.op} is not supported; the node runs {supported}")
+
+
+FILLERS = ("Pad", "Resize", "Upsample", "Where")
+"""Operators with constants that only stand where nothing else does, which may be NaN on purpose."""
+
+
+def refuse_nan(graph: Graph) -> None:
+    """Raise for the first node with a weight that is no number: every output would be none, struck or not."""
+    for node in graph.nodes:
+        for name in node.inputs:
+            values = graph.constants.get(name)
+            if node.op in FILLERS or values is None or values.dtype.kind != "f":
+                continue
+            places = np.flatnonzero(np.isnan(values))
+            if places.size:
+                found = f"{places.size} of {values.size} values are NaN, the first at index {places[0]}"
+                raise node.error(f"constant {name!r} is damaged: {found}: train or export the model again")

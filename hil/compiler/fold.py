@@ -11,15 +11,13 @@ from onnx import numpy_helper
 from onnx.reference import ReferenceEvaluator
 
 from firmware_bridge.errors import ModelError
+from hil.compiler.limits import LARGEST_FOLDED_ELEMENTS
 
 PASS_THROUGH = ("Identity", "Dropout")
 KEPT = ("DequantizeLinear", "QuantizeLinear")
 """Not folded: the integers behind them are what the node computes with and what can be struck."""
 
 LARGEST_PASSES = 8
-
-LARGEST_CONSTANT = 1 << 27
-"""Elements of a folded constant: a damaged shape shall neither fill the memory nor take minutes."""
 
 
 def fold_constants(model: Any, path: Path) -> None:
@@ -116,9 +114,9 @@ def _made_elements(node: Any, known: dict[str, Any]) -> float:
 
 def _evaluate(model: Any, node: Any, known: dict[str, Any], path: Path) -> dict[str, Any]:
     names = sorted({name for name in node.input if name})
-    if _made_elements(node, known) > LARGEST_CONSTANT:
+    if _made_elements(node, known) > LARGEST_FOLDED_ELEMENTS:
         where = f"{path}: {node.op_type} node {node.name!r} (output {node.output[0]!r})"
-        raise ModelError(f"{where}: is a constant of more than {LARGEST_CONSTANT} elements: check its shape")
+        raise ModelError(f"{where}: is a constant of more than {LARGEST_FOLDED_ELEMENTS} elements: check its shape")
     inputs = [onnx.helper.make_tensor_value_info(n, _kind(known[n]), known[n].shape) for n in names]
     outputs = [onnx.ValueInfoProto(name=name) for name in node.output if name]
     graph = onnx.helper.make_graph([node], "constant", inputs, outputs)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from firmware_bridge.errors import ModelError
 from hil.compiler.expand import expand_functions
 from hil.compiler.fold import constant_arrays, fold_constants
 from hil.compiler.graph import Graph, Node, Port
+from hil.compiler.limits import LARGEST_ARENA_BYTES
 
 INPUT_DTYPES = {
     onnx.TensorProto.FLOAT: "float32",
@@ -67,7 +69,9 @@ def open_inputs(path: Path) -> dict[str, int]:
 
 def _read(path: Path) -> Any:
     try:
-        model = onnx.load(str(path))
+        model = onnx.load(str(path), load_external_data=False)
+        _refuse_large(model, path)
+        onnx.load_external_data_for_model(model, str(path.parent))
     except FileNotFoundError as error:
         missing = path if not path.exists() else f"{path}: external data {error.filename or error}"
         raise ModelError(f"{missing}: no such file: give the path of an ONNX model with its data beside it") from error
@@ -80,6 +84,24 @@ def _read(path: Path) -> Any:
     if any(not isinstance(name, str) for name in names):
         raise ModelError(f"{path}: a name in it is no text: the file is damaged, export it again")
     return model
+
+
+def _refuse_large(model: Any, path: Path) -> None:
+    """Refuse constants that no node has room for, before they are read from files beside the model."""
+    total = 0
+    for tensor in model.graph.initializer:
+        total += math.prod(tensor.dims) * _element_bytes(tensor.data_type)
+        if total > LARGEST_ARENA_BYTES:
+            reader = next((node for node in model.graph.node if tensor.name in node.input), None)
+            where = f"{path}: {reader.op_type} node {reader.name!r}" if reader else str(path)
+            what = f"constant {tensor.name!r} of shape {list(tensor.dims)} makes the constants {total} bytes"
+            raise ModelError(f"{where}: {what} (at most {LARGEST_ARENA_BYTES}): make the model smaller")
+
+
+def _element_bytes(data_type: int) -> int:
+    """Give the size of an element; 1 for a type that is not known, which is refused where it is used."""
+    known = data_type in onnx.TensorProto.DataType.values() and data_type != onnx.TensorProto.UNDEFINED
+    return int(onnx.helper.tensor_dtype_to_np_dtype(data_type).itemsize) if known else 1
 
 
 def _check(model: Any, path: Path) -> None:
@@ -134,6 +156,12 @@ def _shape(value: Any, path: Path, given: Sequence[int] | None) -> tuple[int, ..
     if any(size < 1 for size in shape):
         names = [d.dim_param or d.dim_value for d in kind.shape.dim]
         raise ModelError(f"{path}: input {value.name!r} has the open shape {names}: give input_shapes for it")
+    size_bytes = math.prod(shape) * _element_bytes(kind.elem_type)
+    if size_bytes > LARGEST_ARENA_BYTES:
+        raise ModelError(
+            f"{path}: input {value.name!r} of shape {shape} takes {size_bytes} bytes of memory (at most "
+            f"{LARGEST_ARENA_BYTES}): give a smaller one"
+        )
     return shape
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from firmware_bridge.errors import ModelError
+from hil.compiler.limits import LARGEST_ARENA_BYTES
 from hil.compiler.program import Buffer, Draft, Parameter, Program, Tensor
 from node.arena import ALIGNMENT_BYTES
 from node.kernels.inference.limits import LARGEST_DIMENSION, LARGEST_GROUPS, LEAST_WORK, WORK_PER_BYTE
@@ -16,8 +17,6 @@ from node.model.views import ViewStep
 
 BY_VALUE = {Opcode.ADD_F32, Opcode.CLAMP_F32, Opcode.QUANTIZE, Opcode.DEQUANTIZE, Opcode.ADD_INT8, Opcode.REQUANTIZE}
 """Steps that go from value to value: how many there are is no dimension."""
-LARGEST_ARENA_BYTES = 1 << 31
-"""No payload computer has more for one model."""
 GOOD_ENOUGH = 1.02
 """A plan of so many times what lives at once is taken as it is."""
 ROUNDS = 16

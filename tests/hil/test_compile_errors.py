@@ -200,6 +200,23 @@ def test_a_constant_shorter_than_its_shape_is_named(tmp_path: Path) -> None:
     refused(save(model, tmp_path / "m.onnx"))
 
 
+@pytest.mark.parametrize("op", ["Conv", "Gemm", "Add"])
+def test_a_weight_that_is_no_number_is_named_with_its_node(op: str, tmp_path: Path) -> None:
+    b = Builder()
+    weights = np.ones((1, 1, 1, 1) if op == "Conv" else (4, 4), np.float32)
+    weights.reshape(-1)[-1] = np.nan
+    output = b.add(op, "x", b.constant(weights, "w"))
+    shape = (1, 1, 4, 4) if op == "Conv" else (4, 4)
+    refused(b.save(tmp_path / "m.onnx", shape, output), f"{op}_0", "'w'", "1 of", "NaN")
+
+
+def test_a_filler_that_is_no_number_is_as_good_as_any(tmp_path: Path) -> None:
+    b = Builder()
+    output = b.add("Pad", "x", b.constant(np.array([0, 1, 0, 1])), b.constant(np.float32(np.nan)))
+    (got,) = run_image(compile_model(b.save(tmp_path / "m.onnx", (1, 2), output)), {"x": np.ones((1, 2))}).values()
+    np.testing.assert_array_equal(np.isnan(got), [[True, False, False, True]])
+
+
 def test_an_operator_without_an_attribute_it_needs_is_named(tmp_path: Path) -> None:
     b = Builder()
     refused(b.save(tmp_path / "m.onnx", (1, 1, 4, 4), b.add("MaxPool", "x")), "kernel_shape")
@@ -240,3 +257,19 @@ def test_memory_beyond_all_measure_is_refused(tmp_path: Path) -> None:
     b = Builder()
     h = b.add("Expand", "x", b.constant(np.array([1 << 14, 1 << 14, 4])))
     refused(b.save(tmp_path / "m.onnx", (1, 4), b.add("Relu", h)), "bytes of memory")
+
+
+def test_an_input_beyond_all_measure_is_refused(tmp_path: Path) -> None:
+    b = Builder()
+    refused(b.save(tmp_path / "m.onnx", (1, 1 << 33), b.add("Relu", "x")), "'x'", "bytes of memory")
+
+
+def test_weights_beyond_all_measure_are_refused_before_they_are_read(tmp_path: Path) -> None:
+    """The file beside the model has a hole of 3 GB in it, which reading would fill."""
+    tensor = onnx.TensorProto(name="w", data_type=onnx.TensorProto.FLOAT, dims=[3 << 18, 1 << 10])
+    tensor.data_location = onnx.TensorProto.EXTERNAL
+    tensor.external_data.add(key="location", value="weights.bin")
+    with (tmp_path / "weights.bin").open("wb") as file:
+        file.truncate(3 << 30)
+    nodes = [onnx.helper.make_node("Gemm", ["x", "w"], ["y"], name="wide")]
+    refused(save(model_of(nodes, [tensor], (1, 3 << 18), "y"), tmp_path / "m.onnx"), "'wide'", "'w'", "smaller")
