@@ -7,3 +7,6 @@ LARGEST_ARENA_BYTES = 1 << 31
 
 LARGEST_FOLDED_ELEMENTS = 1 << 27
 """Elements of a constant that is computed at compile time."""
+
+LARGEST_STEPS = 1 << 16
+"""Rows of a step table: every sample of a batch and every moment of a sequence may take some."""

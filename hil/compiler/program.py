@@ -7,7 +7,9 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from firmware_bridge.errors import ModelError
 from hil.compiler.graph import Array
+from hil.compiler.limits import LARGEST_STEPS
 from node.model.steps import Opcode, Step
 from node.model.views import ViewStep
 
@@ -147,7 +149,11 @@ class Program:
     states: tuple[State, ...] = ()
 
     def emit(self, draft: Draft) -> None:
-        """Add a step."""
+        """Add a step; a batch or a sequence beyond all measure would never come to an end."""
+        if len(self.drafts) == LARGEST_STEPS:
+            raise ModelError(
+                f"{self.name}.onnx: {draft.name!r} is beyond step {LARGEST_STEPS}: shorten batch or sequence"
+            )
         self.drafts.append(draft)
 
     def emit_samples(self, draft: Draft, samples: int) -> None:

@@ -264,6 +264,12 @@ def test_an_input_beyond_all_measure_is_refused(tmp_path: Path) -> None:
     refused(b.save(tmp_path / "m.onnx", (1, 1 << 33), b.add("Relu", "x")), "'x'", "bytes of memory")
 
 
+def test_more_steps_than_anyone_waits_for_are_refused(tmp_path: Path) -> None:
+    b = Builder()
+    output = b.add("Conv", "x", b.weights(2, 1, 1, 1))
+    refused(b.save(tmp_path / "m.onnx", (1 << 20, 1, 2, 2), output), "Conv_0", "shorten batch")
+
+
 def test_weights_beyond_all_measure_are_refused_before_they_are_read(tmp_path: Path) -> None:
     """The file beside the model has a hole of 3 GB in it, which reading would fill."""
     tensor = onnx.TensorProto(name="w", data_type=onnx.TensorProto.FLOAT, dims=[3 << 18, 1 << 10])
