@@ -54,7 +54,7 @@ def compile_model(
     graph = load_graph(Path(path), input_shapes, frozenset(OPERATORS))
     refuse_unsupported(graph)
     refuse_nan(graph)
-    program = Program(graph.name)
+    program = Program(graph.name, graph.source)
     low = Lowering(graph, program)
     for port in graph.inputs:
         low.values[port.name] = Tensor(Buffer(port.name, port.dtype, elements(port.shape)), port.shape)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import astuple, dataclass, replace
 
 import numpy as np
 
@@ -12,11 +12,13 @@ from hil.compiler.program import Buffer, Draft, Parameter, Program, Tensor
 from node.arena import ALIGNMENT_BYTES
 from node.kernels.inference.limits import LARGEST_DIMENSION, LARGEST_GROUPS, LEAST_WORK, WORK_PER_BYTE
 from node.model.image import Image, TensorSpec
-from node.model.steps import Opcode, Step
+from node.model.steps import COLUMNS, Opcode, Step
 from node.model.views import ViewStep
 
 BY_VALUE = {Opcode.ADD_F32, Opcode.CLAMP_F32, Opcode.QUANTIZE, Opcode.DEQUANTIZE, Opcode.ADD_INT8, Opcode.REQUANTIZE}
 """Steps that go from value to value: how many there are is no dimension."""
+WINDOW = slice(COLUMNS.index("in_h"), COLUMNS.index("groups"))
+"""Where a row holds shapes and the window."""
 GOOD_ENOUGH = 1.02
 """A plan of so many times what lives at once is taken as it is."""
 ROUNDS = 16
@@ -93,7 +95,7 @@ def _check_sizes(program: Program, arena_bytes: int) -> None:
     """Refuse what the kernels would refuse: a dimension or an amount of work beyond their limits."""
     if arena_bytes > LARGEST_ARENA_BYTES:
         limit = f"{arena_bytes} bytes of memory (at most {LARGEST_ARENA_BYTES})"
-        raise ModelError(f"{program.name}.onnx: needs {limit}: make the model or its input smaller")
+        raise ModelError(f"{program.source}: needs {limit}: make the model or its input smaller")
     work_limit = max(LEAST_WORK, WORK_PER_BYTE * arena_bytes)
     for draft in program.drafts:
         step = draft.step
@@ -103,11 +105,11 @@ def _check_sizes(program: Program, arena_bytes: int) -> None:
         taps = step.kernel_h * step.kernel_w * max(1, step.in_c // step.groups)
         sums = step.opcode in (Opcode.CONV_F32, Opcode.CONV_INT8)
         work = step.out_h * step.out_w * columns * taps if sums else 0
-        largest = max(step.in_h, step.in_w, step.in_c, step.out_h, step.out_w, step.out_c)
+        largest = max(astuple(step)[WINDOW])
         if largest > LARGEST_DIMENSION or step.groups > LARGEST_GROUPS or work > work_limit:
             sizes = f"{work} multiplications (at most {work_limit}), a dimension of {largest}"
             raise ModelError(
-                f"{program.name}: step {draft.name!r} is too large for the node: {sizes} "
+                f"{program.source}: step {draft.name!r} is too large for the node: {sizes} "
                 f"(at most {LARGEST_DIMENSION}): make the model or its input smaller"
             )
 

@@ -143,6 +143,8 @@ class Program:
     """What the lowering writes and the planner reads."""
 
     name: str
+    source: str
+    """The model file, for errors."""
     drafts: list[Draft] = field(default_factory=list)
     inputs: list[tuple[str, Tensor]] = field(default_factory=list)
     outputs: list[tuple[str, Tensor]] = field(default_factory=list)
@@ -151,9 +153,7 @@ class Program:
     def emit(self, draft: Draft) -> None:
         """Add a step; a batch or a sequence beyond all measure would never come to an end."""
         if len(self.drafts) == LARGEST_STEPS:
-            raise ModelError(
-                f"{self.name}.onnx: {draft.name!r} is beyond step {LARGEST_STEPS}: shorten batch or sequence"
-            )
+            raise ModelError(f"{self.source}: {draft.name!r} is beyond step {LARGEST_STEPS}: shorten batch or sequence")
         self.drafts.append(draft)
 
     def emit_samples(self, draft: Draft, samples: int) -> None:

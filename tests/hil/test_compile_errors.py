@@ -264,6 +264,13 @@ def test_an_input_beyond_all_measure_is_refused(tmp_path: Path) -> None:
     refused(b.save(tmp_path / "m.onnx", (1, 1 << 33), b.add("Relu", "x")), "'x'", "bytes of memory")
 
 
+@pytest.mark.parametrize("dilation", [1 << 22, 1 << 62])
+def test_a_window_that_no_step_can_hold_is_refused(dilation: int, tmp_path: Path) -> None:
+    b = Builder()
+    window = {"dilations": [dilation, 1], "auto_pad": "SAME_UPPER"}
+    refused(b.save(tmp_path / "m.onnx", (1, 1, 4, 4), b.add("Conv", "x", b.weights(1, 1, 3, 3), **window)), "Conv_0")
+
+
 def test_more_steps_than_anyone_waits_for_are_refused(tmp_path: Path) -> None:
     b = Builder()
     output = b.add("Conv", "x", b.weights(2, 1, 1, 1))
