@@ -69,13 +69,16 @@ class CheckedInference:
         self._moments = deque(moments)
         self._steps = computer.engine.n_steps
         self._copies = computer.protection.redundancy
-        # Steps that have moved a state on cannot be run again from the inputs.
-        self._keeps_state = bool(computer.image.states)
+        self._states, self._guard = computer.state_copies, computer.state_guard
+        self._saved = False
+        self._sound: list[bool] = []
         self.busy_ns = self.alarms = self.recomputed_steps = 0
 
     def execute(self) -> bytes | None:
         """Give the bytes of all outputs, or None where they are withheld."""
         output = self._agreed_output()
+        if output is None:
+            self._states.restore()
         # What strikes after the output was given up still strikes: the record must show it.
         self._happen(self._copies * (self._steps + 1))
         return output
@@ -83,23 +86,44 @@ class CheckedInference:
     def _agreed_output(self) -> bytes | None:
         for _ in range(ROUNDS):
             outputs: list[bytes] = []
+            self._sound.clear()
             for copy in range(self._copies):
                 output = self._copy(copy)
                 if output is None:
                     return None
                 outputs.append(output)
-            output, votes = Counter(outputs).most_common(1)[0]
-            if votes == self._copies:
-                return output
-            self.alarms += 1
+                self._sound.append(self._guard is None or self._guard.sound)
+            results = list(zip(outputs, self._states.new_states(), strict=True))
+            agreed, votes = Counter(results).most_common(1)[0]
+            self.alarms += votes < self._copies
             if 2 * votes > self._copies:
-                return output
+                self._go_on(results, agreed)
+                return agreed[0]
+            self._states.restore()
             if self._answer(Alarm(Check.REDUNDANCY, self._steps)) is Resume.STOP:
                 return None
+            self._states.save()
             self.recomputed_steps += self._copies * self._steps
         # The round that was counted last is not computed.
         self.recomputed_steps -= self._copies * self._steps
         return None
+
+    def _go_on(self, results: list[tuple[bytes, bytes]], agreed: tuple[bytes, bytes]) -> None:
+        """Take over the new state that won; it is encoded where the old one was sound."""
+        winners = [copy for copy, result in enumerate(results) if result == agreed]
+        self._states.take(winners[0])
+        if self._guard is not None and self._copies > 1:
+            self._guard.sound = any(self._sound[copy] for copy in winners)
+            self._guard.after_writing()
+
+    def _begin_copy(self, copy: int) -> None:
+        """Write the inputs, and have the old state ready; it is saved once, as the first copy finds it."""
+        self._begin()
+        self._states.begin(copy)
+        if not self._saved:
+            self._happen(0)
+            self._states.save()
+            self._saved = True
 
     def _copy(self, copy: int) -> bytes | None:
         """Compute all operators once; one at fault is run again once, and so is the whole inference."""
@@ -107,7 +131,7 @@ class CheckedInference:
         tried: set[int] = set()
         begun_again = False
         first = 0
-        self._begin()
+        self._begin_copy(copy)
         while True:
             alarm = self._run(base, first)
             if alarm is None:
@@ -115,8 +139,10 @@ class CheckedInference:
                 return self._computer.engine.output_bytes()
             self.alarms += 1
             again = alarm.local and alarm.step not in tried
-            if not again and (begun_again or self._keeps_state):
-                return None
+            if not again:
+                if begun_again or not self._can_begin_again(alarm):
+                    return None
+                self._states.restore()
             resume = self._answer(alarm)
             if resume is Resume.STOP:
                 return None
@@ -124,24 +150,31 @@ class CheckedInference:
             begun_again = begun_again or not again
             first = alarm.step
             if not again or resume is Resume.START:
+                self._states.save(copy)
                 self._begin()
                 first = 0
             self.recomputed_steps += alarm.step - first + (not alarm.before)
+
+    def _can_begin_again(self, alarm: Alarm) -> bool:
+        """Tell whether the old state is still there, or was saved."""
+        moved = alarm.step + (not alarm.before) > self._computer.image.state_step
+        return self._states.kept or not moved
 
     def _run(self, base: int, first: int) -> Alarm | None:
         """Run the operators from ``first`` on, up to the first alarm."""
         computer, checks = self._computer, self._computer.checks
         position = first
+        encode = self._copies == 1  # else the state that wins is encoded
         while position < self._steps:
             self._happen(base + position)
             if not computer.protection.checks_steps:
                 following = min(self._steps, self._moments[0][0] - base) if self._moments else self._steps
-                self.busy_ns += computer.run_steps(position, following)
+                self.busy_ns += computer.run_steps(position, following, encode=encode)
                 position = following
                 continue
             alarm = checks.before(position)
             if alarm is None:
-                self.busy_ns += computer.run_steps(position, position + 1)
+                self.busy_ns += computer.run_steps(position, position + 1, encode=encode)
                 alarm = checks.after(position)
             if alarm is not None:
                 return alarm

@@ -30,6 +30,7 @@ from node.model.crew import plan_crew
 from node.model.engine import Engine, load_image
 from node.model.image import Image
 from node.protection import OnDetected, Protection
+from node.state_copies import StateCopies
 from node.state_guard import StateGuard
 from node.struck_cells import StruckCells
 from node.throttle import Throttle
@@ -118,6 +119,7 @@ class Computer:
         self._cells = StruckCells(
             self.arena, self.checkpoints, interrupt, repair_at_once=self.protection.repair_at_once
         )
+        self.state_copies = StateCopies(self.arena, self.protection.redundancy, self._cells.assert_stuck)
 
     # ---- memory ----------------------------------------------------------------------------------------------
 
@@ -185,13 +187,18 @@ class Computer:
         self.arena.view(name)[:] = self._pristine[placed.offset : placed.offset + placed.size_bytes]
 
     def learn(self, samples: Iterable[Mapping[str, NDArray[np.generic]]]) -> None:
-        """Let the range checks learn their limits from clean runs on these inputs; all memory is reset."""
+        """Let the range checks learn their limits from clean runs on these inputs; all memory is reset.
+
+        A model with state takes them in sequences (see :attr:`Protection.sequence`), each from its first state.
+        """
         ranges = self.checks.ranges
         if ranges is None:
             return
         ranges.forget()
-        for sample in samples:
-            self.reset()
+        sequence = self.protection.sequence if self.image.states else 1
+        for number, sample in enumerate(samples):
+            if number == 0 or (sequence and number % sequence == 0):
+                self.reset()
             self.write_inputs(sample)
             for step in range(self.engine.n_steps):
                 self._execute(step, step + 1)
@@ -235,10 +242,10 @@ class Computer:
         lost = answer.frame is None or (answer.restored and bool(self.image.states))
         return Resume.STOP if lost else Resume.STEP
 
-    def run_steps(self, first: int, last: int) -> int:
+    def run_steps(self, first: int, last: int, *, encode: bool = True) -> int:
         """Run operators ``first`` to ``last - 1`` and give the nanoseconds that they computed, pauses left out.
 
-        Guarded state is checked before the first of them that writes it, and encoded after the last.
+        Guarded state is checked before the first of them that writes it, and encoded after the last (with ``encode``).
         """
         guard, writing = self.state_guard, self.image.state_step
         if guard is None:
@@ -248,7 +255,7 @@ class Computer:
             busy_ns = self._run(first, writing) + guard.before_writing()
             first = writing
         busy_ns += self._run(first, last)
-        if first < last == self.engine.n_steps:
+        if encode and first < last == self.engine.n_steps:
             guard.after_writing()
         return busy_ns
 

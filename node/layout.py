@@ -13,6 +13,7 @@ from node.checks.ranges import range_bytes
 from node.ecc import CODES
 from node.model.image import Image
 from node.protection import Protection, Ranges
+from node.state_copies import REGION as COPIES_REGION
 
 CHECKPOINT_SLOTS = 2
 
@@ -27,7 +28,7 @@ def layout_of(image: Image, protection: Protection) -> Layout:
     ------
     ConfigError
         The protection names a code that does not exist, or one that cannot guard what the image holds; it guards
-        state that the model does not have, or checks the computation in a way that does not go with state.
+        state that the model does not have, or by a code that cannot.
     """
     if protection.code not in CODES:
         raise ConfigError(f"protection: unknown code {protection.code!r}: choose from {', '.join(CODES)}")
@@ -57,6 +58,7 @@ def _limits(image: Image, protection: Protection) -> list[Region]:
     sizes = {
         ABFT_REGION: abft_bytes(image) if protection.abft else 0,
         RANGES_REGION: range_bytes(image) if protection.ranges is not Ranges.OFF else 0,
+        COPIES_REGION: image.state_bytes * protection.redundancy if protection.redundancy > 1 else 0,
     }
     return [Region(name=name, kind="check", size_bytes=size, own=True) for name, size in sizes.items() if size]
 
@@ -73,16 +75,6 @@ def _check_state(image: Image, protection: Protection) -> None:
         raise ConfigError(
             f"protection: {protection.code} lies in the bits of values that never change: it cannot guard the state "
             f"of {named}; choose another code"
-        )
-    if protection.redundancy > 1:
-        raise ConfigError(
-            f"protection: redundancy = {protection.redundancy}: {named} keeps state, which a second computation would "
-            "find changed; guard its state by a code instead"
-        )
-    if protection.ranges is not Ranges.OFF:
-        raise ConfigError(
-            f"protection: ranges = {protection.ranges.value!r}: {named} keeps state, so clean runs of single inputs do "
-            "not show its limits; leave ranges out"
         )
 
 

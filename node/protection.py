@@ -67,6 +67,9 @@ class Protection:
         when these were known good.
     ranges : Ranges
         Whether activations are held against the smallest and largest value of clean runs of all loaded inputs.
+    sequence : int
+        Inputs of such a clean run of a model with state, which then begins with its first state again; 0: all inputs in
+        a row. A campaign whose file does not say puts its own inferences here.
     redundancy : int
         How often each inference is computed: 1 once, 2 twice with a comparison, 3 three times with a vote.
     verify_on_use : bool
@@ -104,6 +107,7 @@ class Protection:
     scrub_seconds: float = 0.0
     scrub_share: float = 0.0
     scrub_target: float = 0.0
+    sequence: int = 0
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "regions", tuple(self.regions))
@@ -114,7 +118,7 @@ class Protection:
         self._check_background()
 
     def _check_guards(self) -> None:
-        for name in ("scrub_period", "checkpoint_period", "padding_bytes", "scrub_slice"):
+        for name in ("scrub_period", "checkpoint_period", "padding_bytes", "scrub_slice", "sequence"):
             if getattr(self, name) < 0:
                 raise ConfigError(f"protection: {name} = {getattr(self, name)}: give 0 or more")
         unknown = set(self.regions) - {"weights", "steps", "state"}

@@ -37,9 +37,12 @@ This page is made by `python -m tests.check_pages`, and a test holds it against 
   sum (four where more than 257 channels are summed up), for floats two words.
 - `ranges = "detect"` or `"clip"`: every activation of float32, int8 or uint8 against the smallest and largest value of
   clean runs of all loaded inputs, which the node makes when it is configured; NaN and infinities never pass. Kept in
-  `check.ranges`: two floats a step.
-- `redundancy = 2` or `3`: each inference is computed twice and compared, or three times with a vote. Nothing is kept;
-  the further copies take time, in which strikes fall too.
+  `check.ranges`: two floats a step. A model with state learns from `sequence` inputs in a row, those of a trial.
+- `redundancy = 2` or `3`: each inference is computed twice and compared, or three times with a vote; the
+  further copies take time, in which strikes fall too. Nothing is kept, but of a model with state: then each copy
+  begins with an old state of its own (`check.copies`: as many states as there are copies), new states are compared
+  together with the outputs, and the one that wins is encoded anew. What struck a state between two inferences is in
+  every copy: that is for a code.
 - `verify_on_use = true`: the parameters of each step, and its row where `regions` names `steps`, by their code, just
   before it runs. Nothing more is kept.
 

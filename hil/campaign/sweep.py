@@ -32,6 +32,7 @@ STORED = frozenset(
         "slowdown",
         "on_alarm",
         "scrub_slice",
+        "sequence",
         "scrub_seconds",
         "scrub_share",
         "scrub_target",

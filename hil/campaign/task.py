@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from firmware_bridge.errors import ConfigError
 from firmware_bridge.messages import Run
@@ -13,7 +13,7 @@ from hil.strikes import FaultModel, FaultSpace, Stream, Strike, Window, land, sa
 from hil.strikes.strike import MOST_STRIKES
 from node.arena import Layout
 from node.layout import layout_of
-from node.protection import Protection
+from node.protection import Protection, Ranges
 
 ENGINE_VERSION = "1"
 """Part of every task_id: raise it when the same faults may give another outcome."""
@@ -98,9 +98,12 @@ class Task:
     @classmethod
     def of(cls, entry: ProtectionEntry, workload: Workload, nature: Nature) -> Task:
         """Give the task of one protection of a campaign."""
-        layout = layout_of(workload.image, entry.protection)
+        protection = entry.protection
+        if nature.in_order and protection.ranges is not Ranges.OFF and not protection.sequence:
+            protection = replace(protection, sequence=nature.inferences)
+        layout = layout_of(workload.image, protection)
         space = FaultSpace.of(layout, nature.regions)
-        exposure = space.exposure(entry.protection.time_factor)
+        exposure = space.exposure(protection.time_factor)
         if exposure > MOST_STRIKES:
             raise ConfigError(
                 f"[[protection]] {entry.name!r}: so much larger or slower than the shared cells, it would receive "
@@ -109,7 +112,7 @@ class Task:
         return cls(
             name=entry.name,
             control=entry.control,
-            protection=entry.protection,
+            protection=protection,
             temperature_c=entry.temperature_c,
             nature=nature,
             layout=layout,

@@ -46,6 +46,14 @@ code = "parity"
 regions = ["weights", "state"]
 checkpoint_period = 2
 on_detected = "rollback"
+[[protection]]
+name = "thrice, guarded"
+code = "hsiao_72_64"
+regions = ["weights", "state"]
+redundancy = 3
+[[protection]]
+name = "ranges"
+ranges = "detect"
 """
 
 
@@ -87,14 +95,17 @@ def test_another_target_agrees_trial_by_trial(experiment: Experiment, rows: list
     assert essence(found) == essence(rows)
 
 
-def test_guarded_state_delivers_nothing_wrong(rows: list) -> None:
+def test_guarded_state_delivers_nothing_wrong(experiment: Experiment, rows: list) -> None:
     by_name: dict[str, list[TrialRow]] = {}
     for row in rows:
         by_name.setdefault(row.protection, []).append(row)
     assert any(row.wrong for row in by_name["none"])
-    assert not any(row.wrong for name in ("hsiao", "parity + rollback", "null", "restore") for row in by_name[name])
+    sound = ("hsiao", "parity + rollback", "thrice, guarded", "null", "restore")
+    assert not any(row.wrong for name in sound for row in by_name[name])
     assert {row.outcome for row in by_name["hsiao"]} <= {"CORRECTED", "MASKED"}
     assert any(row.rollbacks for row in by_name["parity + rollback"])
+    assert any(row.alarms for row in by_name["ranges"])
+    assert {task.protection.sequence for task in experiment.tasks if task.name == "ranges"} == {INFERENCES}
 
 
 def test_the_map_names_the_struck_state(experiment: Experiment) -> None:
@@ -134,7 +145,7 @@ def test_a_run_keeps_which_output_feeds_which_input(tmp_path: Path) -> None:
     pairs = 'state = {present_sum = "past_sum"}\n[strikes]'
     path.write_text(path.read_text().replace("[strikes]", pairs), encoding="utf-8")
     rows = run(load_campaign(path).changed(trials=2), tmp_path / "out")
-    assert len([row for row in rows if isinstance(row, TrialRow)]) == 2 * 6
+    assert len([row for row in rows if isinstance(row, TrialRow)]) == 2 * 8
     kept = load_campaign(tmp_path / "out" / "campaign" / "campaign.toml")
     assert kept.workload.state == {"present_sum": "past_sum"}
 

@@ -168,16 +168,96 @@ def test_a_bare_computer_withholds_what_needs_inputs_that_it_no_longer_has(image
         np.testing.assert_array_equal(computer.infer(samples(1)[0])["y"], sums(1)[0])
 
 
-@pytest.mark.parametrize(
-    ("protection", "complaint"),
-    [
-        (Protection(redundancy=2), "redundancy = 2: model 'm' keeps state"),
-        (Protection(ranges=Ranges.CLIP), "ranges = 'clip': model 'm' keeps state"),
-    ],
-)
-def test_checks_that_do_not_go_with_state_are_refused(image: Image, protection: Protection, complaint: str) -> None:
-    with pytest.raises(ConfigError, match=complaint):
-        layout_of(image, protection)
+# ---- computed again ----------------------------------------------------------------------------------------------
+
+
+def moments(image: Image, copies: int) -> range:
+    """Every moment of an inference but the first, which is before its copies part."""
+    return range(1, copies * (len(image.steps) + 1))
+
+
+@pytest.mark.parametrize("copies", [2, 3])
+@pytest.mark.parametrize("regions", [("weights",), GUARDED])
+def test_copies_outvote_what_struck_one_of_them_and_its_state(
+    image: Image, copies: int, regions: tuple[str, ...]
+) -> None:
+    protection = Protection(code="hsiao_72_64", regions=regions, redundancy=copies)
+    slots = [("check.copies", 8 * image.state_bytes * slot + SIGN) for slot in range(copies)]
+    result_bit = 8 * (image.outputs[0].offset - image.activation_offset) + SIGN
+    noticed = 0
+    with Computer(image, protection=protection) as computer:
+        for region, bit in [("state", SIGN), ("activations", result_bit), *slots]:
+            for step in moments(image, copies):
+                run = Run(run_id=1, inputs=INPUTS, faults=(fault(2, step, region=region, bit=bit),))
+                result = LockstepRun(computer, samples(COUNT), run).execute()
+                assert wrong(result) == [], (region, bit, step)
+                assert all(each.delivery is DELIVERED for each in result.inferences)
+                noticed += bool(result.alarms or result.corrected_words)
+        result = LockstepRun(computer, samples(COUNT), Run(run_id=1, inputs=INPUTS)).execute()
+    assert (wrong(result), result.alarms, result.corrected_words, result.detected_words) == ([], 0, 0, 0)
+    assert noticed > len(moments(image, copies))
+
+
+def test_what_struck_between_inferences_is_in_every_copy_unless_a_code_guards_it(image: Image) -> None:
+    assert wrong(execute(image, Protection(redundancy=3), fault(2, 0))) == [2, 3, 4, 5]
+    guarded = execute(image, Protection(code="hsiao_72_64", regions=GUARDED, redundancy=3), fault(2, 0))
+    assert (wrong(guarded), guarded.corrected_words, guarded.alarms) == ([], 3, 0)
+
+
+@pytest.mark.parametrize("kind", [FaultKind.STUCK_AT_0, FaultKind.STUCK_AT_1])
+def test_a_cell_that_is_stuck_in_one_copy_is_outvoted(image: Image, kind: FaultKind) -> None:
+    """The first copy's kept result and the second one's old state lie there."""
+    stuck = fault(2, 1, region="check.copies", bit=8 * image.state_bytes + 24, kind=kind)
+    assert wrong(execute(image, Protection(redundancy=3), stuck)) == []
+
+
+@pytest.mark.parametrize("code", ["hsiao_72_64", "vertical_ssc"])
+def test_copies_that_never_agree_are_withheld_and_leave_the_old_state(image: Image, code: str) -> None:
+    """The output of the second copy is stuck; a bare computer can be asked again."""
+    bit = 8 * (image.outputs[0].offset - image.activation_offset) + SIGN
+    with Computer(image, protection=Protection(code=code, regions=GUARDED, redundancy=2)) as computer:
+        computer.infer(samples(1)[0])
+        flipped = iter(range(8))
+        run_steps = computer.run_steps
+
+        def alternating(first: int, last: int, *, encode: bool) -> int:
+            spent = run_steps(first, last, encode=encode)
+            if next(flipped) % 2:
+                computer.arena.flip("activations", bit)
+            return spent
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(computer, "run_steps", alternating)
+            with pytest.raises(OutputWithheld):
+                computer.infer(samples(2)[1])
+        np.testing.assert_array_equal(computer.infer(samples(2)[1])["y"], sums(2)[1])
+        assert computer.scrub().clean
+
+
+@pytest.mark.parametrize("sequence", [0, 2, COUNT])
+def test_ranges_are_learned_from_clean_sequences(image: Image, sequence: int) -> None:
+    """The sum of a row of six is larger than that of any row of two."""
+    with Computer(image, protection=Protection(ranges=Ranges.DETECT, sequence=sequence)) as computer:
+        computer.learn(samples(COUNT))
+        result = LockstepRun(computer, samples(COUNT), Run(run_id=1, inputs=INPUTS)).execute()
+        first = [y.tobytes() == each.output for y, each in zip(sums(COUNT), result.inferences, strict=True)]
+    assert first == [True] * (COUNT - 1) + [sequence != 2]
+
+
+@pytest.mark.parametrize(("code", "fates"), [("none", "rr----"), ("hsiao_72_64", "rrrrrr")])
+def test_a_state_out_of_range_has_the_inference_done_again_on_the_corrected_one(
+    image: Image, code: str, fates: str
+) -> None:
+    protection = Protection(
+        code=code, regions=GUARDED if code != "none" else ("weights",), scrub_period=0, ranges=Ranges.DETECT
+    )
+    with Computer(image, protection=protection) as computer:
+        computer.learn(samples(COUNT))
+        run = Run(run_id=1, inputs=INPUTS, faults=(fault(2, 0, bit=29),))
+        result = LockstepRun(computer, samples(COUNT), run).execute()
+    letters = ["-" if each.delivery is WITHHELD else "r" for each in result.inferences]
+    assert ("".join(letters), wrong(result)) == (fates, [])
+    assert result.alarms == (1 if code != "none" else 2)
 
 
 def test_repair_at_once_leaves_the_state_as_it_was(image: Image) -> None:
