@@ -1,6 +1,6 @@
-"""A serial port behind a terminal server (RFC 2217, as ser2net serves it), with its baud rate set from here.
+"""A port that only pyserial can read, such as one behind a terminal server (RFC 2217, as ser2net serves it).
 
-pyserial speaks the protocol. Its port is no descriptor, so two threads carry the bytes between it and a socket pair.
+It is no descriptor, so two threads carry the bytes between it and a socket pair.
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ from collections.abc import Callable
 from typing import Protocol
 
 READ_BYTES = 4096
+END_S = 2.0
+"""So long a port is waited for that does not take what it was given."""
 NOTE = "control lines are left alone (ign_set_control), since many servers never answer to them"
 
 
@@ -33,26 +35,37 @@ class RemotePort(Protocol):
 
 
 def carry(remote: RemotePort, name: str) -> tuple[int, Callable[[], None]]:
-    """Give a descriptor for what a port carries, and what closes it; the port ends with either side."""
+    """Give a descriptor for what a port carries, and what closes it; the port ends with either side.
+
+    One thread alone reads the port and closes it once the other has ended: pyserial's ports cannot be closed under a
+    reader. So the port's own timeout is the longest that closing takes.
+    """
     near, far = socket.socketpair()
-
-    def end() -> None:
-        with contextlib.suppress(OSError):
-            far.shutdown(socket.SHUT_RDWR)
-        remote.close()
-
-    def to_program() -> None:
-        with contextlib.suppress(OSError):  # pyserial's errors are OSErrors, too
-            while True:
-                far.sendall(remote.read(max(1, min(READ_BYTES, remote.in_waiting))))
-        end()
+    ended = threading.Event()
 
     def to_port() -> None:
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError):  # pyserial's errors are OSErrors, too
             while data := far.recv(READ_BYTES):
                 remote.write(data)
-        end()
+        ended.set()
 
-    for work in (to_program, to_port):
-        threading.Thread(target=work, name=name, daemon=True).start()
-    return near.fileno(), near.close
+    def to_program() -> None:
+        with contextlib.suppress(OSError):
+            while not ended.is_set():
+                far.sendall(remote.read(max(1, min(READ_BYTES, remote.in_waiting))))
+        with contextlib.suppress(OSError):
+            far.shutdown(socket.SHUT_RDWR)
+        writer.join(END_S)
+        remote.close()
+        far.close()
+
+    writer = threading.Thread(target=to_port, name=f"{name} out", daemon=True)
+    reader = threading.Thread(target=to_program, name=f"{name} in", daemon=True)
+    for thread in (writer, reader):
+        thread.start()
+
+    def close() -> None:
+        near.close()
+        reader.join(END_S)
+
+    return near.fileno(), close

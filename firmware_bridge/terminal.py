@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import os
 import termios
+from collections.abc import Iterator
 from pathlib import Path
 
 from .errors import PortError
@@ -27,18 +29,33 @@ def lock(descriptor: int, path: str) -> None:
 
 def busy(path: str) -> PortError:
     """The error of a port that somebody else has open."""
-    return PortError(f"{path} is busy: {_holder(path)} has it open; stop that program first")
+    pid = holder(path)
+    who = "another process" if pid is None else f"process {pid}"
+    return PortError(f"{path} is busy: {who} has it open; stop that program first")
 
 
-def _holder(path: str) -> str:
-    """The process that holds the lock on ``path``, from the kernel's list of locks."""
-    inode = f":{Path(path).stat().st_ino}"
+def holder(path: str) -> int | None:
+    """The process that has ``path`` open: by the kernel's list of locks, else by the files that processes have open.
+
+    None where there is none, or where it belongs to somebody whose files are not ours to see.
+    """
+    device = Path(path).stat()
+    mark = f"{os.major(device.st_dev):02x}:{os.minor(device.st_dev):02x}:{device.st_ino}"
     with contextlib.suppress(OSError):
         for line in Path("/proc/locks").read_text().splitlines():
             words = line.split()
-            if len(words) > 5 and words[1] == "FLOCK" and words[5].endswith(inode):
-                return f"process {words[4]}"
-    return "another process"
+            if len(words) > 5 and words[1] == "FLOCK" and words[5] == mark and int(words[4]) > 0:
+                return int(words[4])
+    return next(_having_open(str(Path(path).resolve())), None)
+
+
+def _having_open(path: str) -> Iterator[int]:
+    """The other processes that have a file open."""
+    for process in Path("/proc").iterdir():
+        if process.name.isdecimal() and int(process.name) != os.getpid():
+            with contextlib.suppress(OSError):  # gone meanwhile, or of another user
+                if any(str(entry.readlink()) == path for entry in (process / "fd").iterdir()):
+                    yield int(process.name)
 
 
 def make_raw(descriptor: int, name: str) -> None:

@@ -12,20 +12,20 @@ import os
 import select
 import socket
 import time
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from .address import DEFAULT_BAUD, Address, read_address
 from .errors import PortError
+from .ports import list_ports, ports_with
 from .remote_port import NOTE, carry
 from .terminal import busy, lock, make_raw
 
 READ_BYTES = 65_536
 WRITE_TIMEOUT_S = 5.0
-REMOTE_POLL_S = 0.1
+REMOTE_POLL_S = 0.05
 
 _GONE = {errno.EIO, errno.ENXIO, errno.ENODEV, errno.EBADF, errno.ECONNRESET, errno.EPIPE, errno.ETIMEDOUT}
 _waiting_ends: dict[str, Transport] = {}
@@ -262,7 +262,8 @@ def open_transport(url: str, timeout_s: float = 5.0) -> Transport:
     wherever it is; with ``dtr=off`` or ``rts=off`` that line is let go at once, for boards that it resets),
     ``pty:/dev/pts/7`` (an existing pseudo-terminal), ``pty:`` (a new one;
     its path is in the transport's name), ``tcp://host:port``, ``memory:NAME`` (the first and the second to open
-    the same name in one process get the two ends).
+    the same name in one process get the two ends), ``rfc2217://host:port?baud=921600``, and whatever else pyserial
+    opens by URL (``hwgrep://FT4VXLDK&baud=921600``).
 
     Raises
     ------
@@ -281,6 +282,8 @@ def open_transport(url: str, timeout_s: float = 5.0) -> Transport:
             return _open_tty(_device_of(address), address.baud, dtr=address.dtr, rts=address.rts)
         case "rfc2217":
             return _open_remote(f"rfc2217://{address.place}:{address.port}", address.baud)
+        case "pyserial":
+            return _open_by_pyserial(address.place, address.baud)
     return _open_tcp(address.place, address.port, timeout_s)
 
 
@@ -309,6 +312,25 @@ def _open_remote(url: str, baud: int) -> Transport:
         raise PortError(f"cannot open {url}: {error}; is ser2net serving RFC 2217 there?") from error
     descriptor, close = carry(remote, url)
     return Transport(descriptor, f"{url} ({NOTE})", baud=baud, on_close=close)
+
+
+def _open_by_pyserial(url: str, baud: int) -> Transport:
+    import serial
+
+    try:
+        port = serial.serial_for_url(url, baudrate=baud, timeout=REMOTE_POLL_S)
+    except (OSError, ValueError) as error:
+        raise PortError(f"cannot open {url}: {error}; {_ports_found()}") from error
+    path = getattr(port, "port", url)
+    if Path(path).is_char_device():
+        try:
+            lock(port.fileno(), path)
+            make_raw(port.fileno(), path)
+        except PortError:
+            port.close()
+            raise
+    descriptor, close = carry(port, url)
+    return Transport(descriptor, url, baud=baud, on_close=close)
 
 
 def _device_of(address: Address) -> str:
@@ -349,40 +371,6 @@ def _open_tty(path: str, baud: int | None, *, dtr: bool = True, rts: bool = True
     with contextlib.suppress(OSError, ValueError, NotImplementedError):
         port.set_low_latency_mode(True)  # only USB adapters have a latency timer; the others say no
     return Transport(descriptor, path, baud=baud, on_close=port.close)
-
-
-@dataclass(frozen=True, kw_only=True)
-class PortInfo:
-    """A serial port of this machine; what the system does not know is empty.
-
-    ``usb_path`` is where its adapter is plugged in (``1-1.4``): it stays when adapters are swapped.
-    """
-
-    device: str
-    description: str
-    serial_number: str
-    usb_path: str
-
-
-def list_ports() -> tuple[PortInfo, ...]:
-    """Give the serial ports that exist on this machine, by device name."""
-    from serial.tools import list_ports as listing
-
-    found = (
-        PortInfo(
-            device=port.device,
-            description="" if port.description in (None, "n/a") else port.description,
-            serial_number=port.serial_number or "",
-            usb_path=port.location or "",
-        )
-        for port in listing.comports()
-    )
-    return tuple(sorted(found, key=lambda port: port.device))
-
-
-def ports_with(ports: Iterable[PortInfo], serial_number: str, usb_path: str) -> list[PortInfo]:
-    """Give the ports whose adapters have these marks; an empty mark fits any."""
-    return [port for port in ports if serial_number in ("", port.serial_number) and usb_path in ("", port.usb_path)]
 
 
 def _ports_found() -> str:

@@ -22,6 +22,9 @@ State = Literal["ok", "warn", "fail"]
 PACKAGES = {"numpy": "numpy", "numba": "numba", "onnx": "onnx", "msgspec": "msgspec", "serial": "pyserial"}
 """Module to import, and the distribution that brings it."""
 
+PROBERS = {"ModemManager": "ModemManager", "brltty": "brltty-udev"}
+"""Programs that talk into ports they do not know, looking for modems and Braille displays, and their services."""
+
 LEAST_SPACE_MB = 200
 """A campaign of ten thousand trials and its report stay below this."""
 
@@ -59,7 +62,7 @@ def examine(runs: Path) -> tuple[Check, ...]:
         check_bits(struct.calcsize("P") * 8),
         Check(name="python", state="ok", detail=platform.python_version()),
     )
-    host = (check_modem_manager(Path("/proc")), check_space(runs))
+    host = (check_probers(Path("/proc")), check_space(runs))
     if any(check.state == "fail" for check in packages):
         return (*system, *packages, *host)
     return (*system, *packages, *_board_checks(), *host)
@@ -88,19 +91,21 @@ def check_package(module: str, distribution: str) -> Check:
         return Check(name=distribution, state="fail", detail=f"cannot be imported: {error}", remedy=remedy)
 
 
-def check_modem_manager(processes: Path) -> Check:
-    """Check that no ModemManager talks into new serial ports while a board listens on them.
+def check_probers(processes: Path) -> Check:
+    """Check that no program talks into new serial ports while a board listens on them.
 
     Parameters
     ----------
     processes : Path
         ``/proc``; another folder in tests.
     """
-    running = any(_line(name) == "ModemManager" for name in processes.glob("[0-9]*/comm"))
+    running = sorted({name for path in processes.glob("[0-9]*/comm") if (name := _line(path)) in PROBERS})
+    what = "programs that probe ports"
     if not running:
-        return Check(name="ModemManager", state="ok", detail="not running")
-    remedy = "sudo systemctl disable --now ModemManager"
-    return Check(name="ModemManager", state="warn", detail="running: it talks into new serial ports", remedy=remedy)
+        return Check(name=what, state="ok", detail=f"none of {', '.join(PROBERS)} is running")
+    remedy = f"sudo systemctl disable --now {' '.join(PROBERS[name] for name in running)}, or `hil suggest --udev`"
+    detail = f"{', '.join(running)}: talking into new serial ports"
+    return Check(name=what, state="warn", detail=detail, remedy=remedy)
 
 
 def check_space(runs: Path) -> Check:

@@ -8,8 +8,17 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from firmware_bridge import crc
+from firmware_bridge.terminal import holder
 from node.machine import Check, Machine
-from node.uart import MINI_UART, check_bluetooth, check_console, check_getty, check_latency_timers, uart_kind
+from node.uart import (
+    MINI_UART,
+    check_bluetooth,
+    check_console,
+    check_getty,
+    check_latency_timers,
+    check_line_errors,
+    uart_kind,
+)
 from node.vitals import NONE, Sensors
 
 SERIAL_NAMES = ("ttyAMA*", "ttyS0", "ttyUSB*", "ttyACM*", "serial0")
@@ -81,7 +90,9 @@ def _check_port(machine: Machine, port: Path) -> Check:
             finding="the mini UART, whose baud rate follows the core clock that throttling changes",
             remedy="add dtoverlay=disable-bt to config.txt and use /dev/ttyAMA0",
         )
-    return Check(name=name, finding=f"may be opened{f' ({kind})' if kind else ''}")
+    pid = holder(str(port))
+    held = "" if pid is None else f"; process {pid} has it open"
+    return Check(name=name, finding=f"may be opened{f' ({kind})' if kind else ''}{held}")
 
 
 def check_system(machine: Machine) -> Check:
@@ -137,6 +148,7 @@ def examine(machine: Machine | None = None) -> list[Check]:
         check_watchdog(machine),
         *check_serial_ports(machine),
         *check_latency_timers(machine),
+        *check_line_errors(machine),
         check_bluetooth(machine),
         check_getty(machine),
         check_console(machine),

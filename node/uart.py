@@ -21,6 +21,11 @@ CONSOLES = ("ttyAMA0", "ttyS0", "serial0")
 SLOW_TIMER_MS = 1
 """A USB adapter hands over what it has after so many milliseconds at the latest; its default is 16."""
 
+_ERRORS = {"oe": "overruns", "bo": "buffer overruns", "fe": "framing errors", "pe": "parity errors"}
+"""What the kernel calls them in ``/proc/tty/driver`` (drivers/tty/serial/serial_core.c), where only root may look."""
+_COUNTED = re.compile(r"(?:oe|bo|fe|pe):\d+")
+_REMEDY = "the link repeats what is lost; if they grow: a lower baud rate on both sides, shorter wires, a common ground"
+
 _COMPATIBLE = {"brcm,bcm2835-aux-uart": MINI_UART, "arm,pl011": PL011}
 _WITH_BLUETOOTH = re.compile(r"Raspberry Pi (3|4|Zero W|Zero 2 W|Compute Module [34])")
 _FREES_THE_PL011 = ("dtoverlay=disable-bt", "dtoverlay=miniuart-bt", "dtoverlay=pi3-disable-bt")
@@ -104,6 +109,20 @@ def check_getty(machine: Machine) -> Check:
         finding=f"on {', '.join(ports)}: it eats what the host sends",
         remedy=f"sudo systemctl mask --now serial-getty@{ports[0]}.service (disabled, it comes back with the console)",
     )
+
+
+def check_line_errors(machine: Machine) -> list[Check]:
+    """Tell which UARTs have lost bytes or found them garbled since boot, as the kernel's drivers count."""
+    found = []
+    for path in machine.find("proc/tty/driver", ("ttyAMA", "serial", "ttyS")):
+        name = "ttyS" if path.name == "serial" else path.name
+        for line in machine.read(str(path.relative_to(machine.root))).splitlines():
+            number = line.partition(":")[0]
+            counts = {word[:2]: int(word[3:]) for word in line.split() if _COUNTED.fullmatch(word)}
+            if counts:
+                said = ", ".join(f"{count} {_ERRORS[key]}" for key, count in counts.items())
+                found.append(Check(name=f"line errors of {name}{number}", finding=f"{said} since boot", remedy=_REMEDY))
+    return found
 
 
 def check_latency_timers(machine: Machine) -> list[Check]:

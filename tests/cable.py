@@ -7,7 +7,8 @@ import threading
 from types import TracebackType
 
 from firmware_bridge.errors import PortError
-from firmware_bridge.transport import PortInfo, Transport, open_pty
+from firmware_bridge.ports import PortInfo
+from firmware_bridge.transport import Transport, open_pty
 
 SERIAL_NUMBER = "FT4VXLDK"
 USB_PATH = "1-1.4"

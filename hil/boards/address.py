@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from firmware_bridge.address import read_address
+from firmware_bridge.address import BY_PYSERIAL, read_address
 from firmware_bridge.errors import ConfigError, UsageError
 from hil.toml_file import advice
 
@@ -14,13 +14,14 @@ TARGETS = {
     "serial:///dev/ttyUSB0?baud=921600": "a board on a serial port",
     "tcp://host:port": "a board behind a serial-to-network adapter, or a node on another machine",
     "rfc2217://host:port?baud=921600": "a board behind a terminal server such as ser2net",
+    "hwgrep://TEXT&baud=921600": "a board on the port whose description has TEXT; pyserial's other URLs work, too",
     "bench:NAME": "a board that bench.toml names",
     "transcript:FILE": "what a board once answered, recorded with `hil transcript record`",
 }
 OWN_NODES = ("sim", "memory", "pty", "qemu")
 """Targets whose node a session itself makes, so that there can be any number of them."""
 SEPARATOR = ","
-LINES = ("serial://", "tcp://", "rfc2217://")
+LINES = tuple(f"{scheme}://" for scheme in ("serial", "tcp", "rfc2217", "socket", *BY_PYSERIAL))
 _NAMED = ("bench:", "transcript:")
 
 

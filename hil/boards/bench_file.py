@@ -6,15 +6,17 @@
     name = "pi4"
     serial_number = "FT4VXLDK"   # of the USB adapter; or usb_path = "1-1.4", or url = "tcp://pi4:7001"
     baud = 921600
+    dtr = "off"                  # lines that would reset the board or hold it in reset; also rts
     power = { cycle = "uhubctl -l 1-1 -p 2 -a cycle" }   # see hil.boards.power
     capabilities = ["fan"]       # what a campaign may ask for with `requires`
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import msgspec
 
@@ -25,13 +27,15 @@ from hil.boards.power import PowerHooks, PowerSwitch
 from hil.toml_file import advice, check_keys, read_document, toml_text, typed_table
 
 if TYPE_CHECKING:
-    from firmware_bridge.transport import PortInfo
+    from firmware_bridge.ports import PortInfo
 
     PortLister = Callable[[], Sequence[PortInfo]]
 
 BENCH_FILE = "bench.toml"
 PREFIX = "bench:"
 BOOT_S = 90.0
+PASSING_NAME = re.compile(r"serial://(/dev/tty(?:USB|ACM)\d+)\b")
+"""The kernel gives these names out in the order in which adapters are plugged in."""
 
 
 class Board(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -49,6 +53,8 @@ class Board(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         Where the adapter is plugged in, as ``hil devices`` prints it (``1-1.4``): for adapters without a serial number.
     baud : int
         Symbols per second on the line; only for ports found by serial number or USB path.
+    dtr, rts : {"on", "off"}
+        How these lines are left when the port is open, for boards that reset on one of them; as ``baud``.
     boot_s : float
         So long the board may be silent while it boots; after that its power is cycled, where there are hooks.
     power : PowerHooks or None
@@ -64,6 +70,8 @@ class Board(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     serial_number: str = ""
     usb_path: str = ""
     baud: Annotated[int, msgspec.Meta(ge=1200, le=20_000_000)] = 921_600
+    dtr: Literal["on", "off"] = "on"
+    rts: Literal["on", "off"] = "on"
     boot_s: Annotated[float, msgspec.Meta(ge=0.0, le=3600.0)] = BOOT_S
     power: PowerHooks | None = None
     capabilities: tuple[str, ...] = ()
@@ -75,6 +83,10 @@ class Board(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
             return None
         marks = {"name": self.name, "serial_number": self.serial_number, "usb_path": self.usb_path}
         return PowerSwitch(self.power, marks)
+
+
+BY_MARKS = Board(name="")
+"""What an entry without a URL says where it says nothing."""
 
 
 def load_bench(path: Path) -> dict[str, Board]:
@@ -193,14 +205,14 @@ def bench_text(boards: Iterable[Board]) -> str:
 
 def ports_of_this_machine() -> Sequence[PortInfo]:
     """Give the serial ports that exist here."""
-    from firmware_bridge.transport import list_ports
+    from firmware_bridge.ports import list_ports
 
     return list_ports()
 
 
 def board_url(board: Board, ports: PortLister) -> str:
     """Give the URL of a board, looking its port up among ``ports()`` where it is known by its adapter."""
-    from firmware_bridge.transport import ports_with
+    from firmware_bridge.ports import ports_with
 
     if board.url:
         return board.url
@@ -217,7 +229,8 @@ def board_url(board: Board, ports: PortLister) -> str:
     if len(matching) > 1:
         devices = ", ".join(port.device for port in matching)
         raise PortError(f"board {board.name!r}: {devices} all have {wanted}; add usb_path to tell them apart")
-    return serial_url(matching[0].device, board.baud, serial_number=board.serial_number, usb_path=board.usb_path)
+    marks = {"serial_number": board.serial_number, "usb_path": board.usb_path}
+    return serial_url(matching[0].device, board.baud, **marks, dtr=board.dtr, rts=board.rts)
 
 
 def _check(board: Board, where: str) -> None:
@@ -230,6 +243,22 @@ def _check(board: Board, where: str) -> None:
     if SEPARATOR in board.name or len(targets_of(board.url)) > 1:
         raise ConfigError(f"{where} ({board.name}): an entry is one board: no comma in name or url")
     if board.url:
-        check_target(board.url, f"{where} ({board.name}): url")
+        _check_url(board, f"{where} ({board.name})")
     if board.power is not None and board.power.problem:
         raise ConfigError(f"{where} ({board.name}): power: {board.power.problem}")
+
+
+def _check_url(board: Board, where: str) -> None:
+    check_target(board.url, f"{where}: url")
+    passing = PASSING_NAME.match(board.url)
+    if passing:
+        raise ConfigError(
+            f"{where}: url = {board.url!r}: {passing[1]} may be another adapter tomorrow; give serial_number or "
+            "usb_path instead, as `hil suggest` prints them"
+        )
+    given = [name for name in ("baud", "dtr", "rts") if getattr(board, name) != getattr(BY_MARKS, name)]
+    if given:
+        raise ConfigError(
+            f"{where}: {given[0]} goes with serial_number or usb_path; write it into the url: "
+            f"serial:///dev/ttyAMA0?{given[0]}={getattr(board, given[0])}"
+        )

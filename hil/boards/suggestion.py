@@ -9,14 +9,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from firmware_bridge.transport import PortInfo
+    from firmware_bridge.ports import PortInfo
 
 
 def bench_entries(ports: Iterable[PortInfo]) -> str:
     """Give bench.toml text with a board for each port, by the mark that tells it from the others.
 
     A serial number does if no other port has it (adapters with several ports share one, and cheap ones have none);
-    else the place where the adapter is plugged in; a port on the board itself goes by its path.
+    else the place where the adapter is plugged in, with the number of the port behind it if it has several; a port of
+    the machine itself goes by its path.
     """
     listed = list(ports)
     numbers = Counter(port.serial_number for port in listed)
@@ -44,13 +45,13 @@ def udev_rules(ports: Iterable[PortInfo]) -> str:
         if port.serial_number:
             match = f"ATTRS{{serial}}=={_quoted(port.serial_number)}"
         elif port.usb_path:
-            match = f"KERNELS=={_quoted(port.usb_path)}"
+            match = f"KERNELS=={_quoted(port.usb_path.partition('#')[0])}"
         else:
             lines.append(f"# {Path(port.device).name} is no USB adapter: nothing probes it")
             continue
         action = 'ENV{ID_MM_DEVICE_IGNORE}="1", GROUP="dialout", MODE="0660"'
         lines.append(f'ACTION=="add|change", SUBSYSTEM=="tty", {match}, {action}')
-    return "\n".join(lines) + "\n"
+    return "\n".join(dict.fromkeys(lines)) + "\n"  # one rule for all ports of an adapter
 
 
 def _quoted(text: str) -> str:

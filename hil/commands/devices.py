@@ -18,6 +18,7 @@ def command(as_json: bool) -> None:
     """
     import msgspec
 
+    from firmware_bridge.terminal import holder
     from hil.boards.address import TARGETS
     from hil.boards.bench_file import BENCH_FILE, load_bench, ports_of_this_machine
 
@@ -35,8 +36,14 @@ def command(as_json: bool) -> None:
     for target, meaning in TARGETS.items():
         click.echo(f"{target:36}{meaning}")
     for port in ports:
-        facts = (port.description, f"serial number {port.serial_number}", f"USB path {port.usb_path}")
-        known = ", ".join(fact for fact in facts if fact and not fact.endswith(" "))
+        pid = holder(port.device)
+        facts = {
+            "": port.description,
+            "serial number ": port.serial_number,
+            "USB path ": port.usb_path,
+            "open in process ": "" if pid is None else str(pid),
+        }
+        known = ", ".join(f"{what}{fact}" for what, fact in facts.items() if fact)
         click.echo(f"serial://{port.device:27}{known}")
     if not ports:
         click.echo("no serial port here")

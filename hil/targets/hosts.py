@@ -271,7 +271,7 @@ def host_of(target: str, folders: Iterable[Path] = ()) -> Host:
             return QemuHost()
         case "transcript" if rest:
             return Played(Path(rest))
-        case "serial" | "tcp" | "rfc2217":
+        case _ if target.startswith(LINES):
             return Board(target)
         case "bench":
             board = find_board(target, folders)

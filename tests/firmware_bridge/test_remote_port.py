@@ -1,9 +1,16 @@
-"""A port behind a terminal server; the server here is pyserial's own, on a loop in memory."""
+"""A port behind a terminal server: pyserial's own on a loop in memory, and ser2net on a pseudo-terminal."""
 
 import logging
+import os
+import shutil
 import socket
+import subprocess
+import termios
 import threading
+import time
 from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from random import Random
 
 import pytest
@@ -11,8 +18,11 @@ import serial
 import serial.rfc2217
 
 from firmware_bridge.address import read_address
+from firmware_bridge.bridge import Bridge
 from firmware_bridge.errors import PortError, UsageError
-from firmware_bridge.transport import Transport, open_transport
+from firmware_bridge.messages import BlobKind
+from firmware_bridge.transport import Transport, open_pty, open_transport
+from tests.fake_node import FakeNode
 
 
 class Server:
@@ -86,6 +96,47 @@ def test_a_server_that_goes_away_is_noticed(server: Server) -> None:
         server.connection.shutdown(socket.SHUT_RDWR)
         with pytest.raises(PortError, match="vanished"):
             read_all(line, 1)
+
+
+@contextmanager
+def ser2net(folder: Path, device: str) -> Iterator[str]:
+    """Serve a device as Debian's ser2net does; gives the address."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    (folder / "ser2net.yaml").write_text(
+        f"connection: &node\n    accepter: telnet(rfc2217),tcp,127.0.0.1,{port}\n"
+        f"    connector: serialdev,{device},115200n81,local\n"
+    )
+    with subprocess.Popen(["ser2net", "-n", "-c", str(folder / "ser2net.yaml")], stderr=subprocess.DEVNULL) as process:
+        try:
+            yield f"rfc2217://127.0.0.1:{port}?baud=921600"
+        finally:
+            process.terminate()
+
+
+def opened(url: str) -> Bridge:
+    """A bridge to a server that is just starting."""
+    end_s = time.monotonic() + 20
+    while True:
+        try:
+            return Bridge.connect(url)
+        except PortError:
+            assert time.monotonic() < end_s
+            time.sleep(0.1)
+
+
+@pytest.mark.skipif(shutil.which("ser2net") is None, reason="ser2net is not installed (Debian package ser2net)")
+def test_a_session_through_a_real_terminal_server(tmp_path: Path) -> None:
+    """Opened plainly, pyserial gives up on its control lines after 3 s: this is what ``ign_set_control`` is for."""
+    data = bytes(range(256)) * 100
+    master, path = open_pty(persistent=True)
+    with FakeNode(master) as node, ser2net(tmp_path, path) as url, opened(url) as bridge:
+        assert bridge.load(BlobKind.IMAGE, data).complete
+        assert node.blobs[BlobKind.IMAGE] == data
+        assert bridge.stats.bad_crc == bridge.stats.bad_cobs == 0
+        port = os.open(path, os.O_RDWR | os.O_NOCTTY)
+        assert termios.tcgetattr(port)[5] == termios.B921600, "the server was told the baud rate"
+        os.close(port)
 
 
 def test_nobody_there() -> None:

@@ -14,6 +14,7 @@ import serial
 
 import firmware_bridge
 from firmware_bridge import terminal
+from firmware_bridge.address import read_address
 from firmware_bridge.errors import PortError, UsageError
 from firmware_bridge.transport import listen_tcp, memory_pair, open_pty, open_transport
 
@@ -33,6 +34,11 @@ def pty_pair():
 
 def named_memory_pair():
     return open_transport("memory:here"), open_transport("memory:here")
+
+
+def looped_pair():
+    """Two ports that only pyserial can read: threads carry their bytes, which come back."""
+    return open_transport("loop://?baud=3000000"), open_transport("loop://?baud=3000000")
 
 
 @pytest.fixture(params=[tcp_pair, pty_pair, memory_pair, named_memory_pair])
@@ -120,13 +126,37 @@ def test_a_closed_end_says_so(ends):
         near.write_some(b"x")
 
 
-def test_opening_and_closing_leaves_no_descriptor_behind():
-    before = sum(1 for _ in Path("/proc/self/fd").iterdir())
-    for make in (tcp_pair, pty_pair, memory_pair):
-        for _ in range(20):
-            for end in make():
-                end.close()
-    assert sum(1 for _ in Path("/proc/self/fd").iterdir()) == before
+def test_a_thousand_lines_opened_and_closed_under_load_leave_nothing_behind():
+    before = sum(1 for _ in Path("/proc/self/fd").iterdir()), threading.active_count()
+    for make, cycles in ((tcp_pair, 300), (pty_pair, 300), (memory_pair, 380), (looped_pair, 20)):
+        for _ in range(cycles):
+            near, far = make()
+            near.write(ALL_BYTES)
+            far.write(ALL_BYTES)
+            assert near.read(timeout_s=5.0)
+            near.close()
+            far.close()
+    assert (sum(1 for _ in Path("/proc/self/fd").iterdir()), threading.active_count()) == before
+
+
+def test_a_trickle_does_not_put_the_end_off(ends):
+    """Each byte that comes ends one wait; the deadline of the whole stays where it was."""
+    near, far = ends
+    stop = threading.Event()
+
+    def trickle():
+        while not stop.wait(0.05):
+            far.write(b"x")
+
+    thread = threading.Thread(target=trickle)
+    thread.start()
+    started_s = time.monotonic()
+    got = read_all(near, 1000, timeout_s=0.2)
+    took_s = time.monotonic() - started_s
+    stop.set()
+    thread.join()
+    assert 0 < len(got) < 100
+    assert took_s < 2.0
 
 
 # ---- terminals ------------------------------------------------------------------------------------------------
@@ -243,6 +273,33 @@ def test_of_processes_that_race_for_a_port_one_wins_and_the_others_are_told_its_
     assert all(f"{path} is busy: process {winner.pid} has it open" in text for text in told), told
 
 
+def test_a_program_that_takes_no_lock_is_named_too(monkeypatch):
+    """Many terminal programs only ask for exclusive use, which is what the system then refuses with."""
+    other = "import os, sys; os.open(sys.argv[1], os.O_RDWR | os.O_NOCTTY); print(flush=True); sys.stdin.read()"
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    master, path = open_pty(persistent=True)
+    with master:
+        assert terminal.holder(path) is None
+        with subprocess.Popen([sys.executable, "-c", other, path], **pipes) as process:
+            process.stdout.readline()
+            assert terminal.holder(path) == process.pid
+            process.communicate()
+
+
+def test_a_lock_on_another_file_of_the_same_number_is_not_taken_for_ours(monkeypatch):
+    master, path = open_pty()
+    port = Path(path).stat()
+    locks = [f"1: FLOCK  ADVISORY  WRITE 77 ff:ff:{port.st_ino} 0 EOF"]
+    read_text = Path.read_text
+    monkeypatch.setattr(
+        Path, "read_text", lambda self: "\n".join(locks) if str(self) == "/proc/locks" else read_text(self)
+    )
+    with master:
+        assert terminal.holder(path) is None
+        locks.append(locks[0].replace("ff:ff", f"{os.major(port.st_dev):02x}:{os.minor(port.st_dev):02x}"))
+        assert terminal.holder(path) == 77
+
+
 def test_a_port_that_was_closed_can_be_opened_again():
     master, path = open_pty(persistent=True)
     with master:
@@ -259,6 +316,62 @@ def test_the_baud_rate_of_the_address_is_set():
         assert near.baud == 115_200
     os.close(master)
     os.close(slave)
+
+
+# ---- what pyserial opens ---------------------------------------------------------------------------------------
+
+
+def test_a_port_that_only_pyserial_can_read():
+    with open_transport("loop://?baud=3000000") as line:
+        assert line.baud == 3_000_000
+        line.write(ALL_BYTES)
+        assert read_all(line, len(ALL_BYTES)) == ALL_BYTES
+
+
+def test_a_watched_port_is_locked_and_raw_and_what_passes_is_written_down(tmp_path):
+    master, slave = os.openpty()
+    path, log = os.ttyname(slave), tmp_path / "log"
+    with open_transport(f"spy://{path}?baud=921600&file={log}") as line:
+        assert termios.tcgetattr(slave)[5] == termios.B921600
+        assert not termios.tcgetattr(slave)[3] & termios.ICANON
+        with pytest.raises(PortError, match=f"{path} is busy: process {os.getpid()}"):
+            open_transport(f"serial://{path}")
+        os.write(master, ALL_BYTES)
+        assert read_all(line, len(ALL_BYTES)) == ALL_BYTES
+        line.write(b"seen")
+        assert os.read(master, 100) == b"seen"
+    assert "seen" in log.read_text()
+    open_transport(f"serial://{path}").close()
+    os.close(slave)
+    os.close(master)
+
+
+def test_a_socket_is_read_as_tcp_is():
+    with listen_tcp() as listener, open_transport(f"socket://127.0.0.1:{listener.port}") as near:
+        assert near.name.startswith("tcp://")
+        with listener.accept(5.0) as far:
+            far.write(ALL_BYTES)
+            assert read_all(near, len(ALL_BYTES)) == ALL_BYTES
+
+
+def test_a_description_that_no_port_has_says_what_there_is():
+    with pytest.raises(PortError, match=r"hwgrep://no such adapter: .*(ports found: /dev/|no serial ports found)"):
+        open_transport("hwgrep://no such adapter&baud=921600")
+
+
+@pytest.mark.parametrize(
+    ("url", "place", "baud"),
+    [
+        ("hwgrep://0403:6001&skip_busy", "hwgrep://0403:6001&skip_busy", 115_200),
+        ("hwgrep://FT4&baud=9600", "hwgrep://FT4", 9600),
+        ("spy:///dev/ttyUSB0?baud=9600&color", "spy:///dev/ttyUSB0?color", 9600),
+        ("spy:///dev/ttyUSB0?color&baud=9600&raw", "spy:///dev/ttyUSB0?color&raw", 9600),
+        ("loop://", "loop://", 115_200),
+    ],
+)
+def test_the_baud_rate_is_taken_out_of_pyserials_urls(url, place, baud):
+    address = read_address(url)
+    assert (address.scheme, address.place, address.baud) == ("pyserial", place, baud)
 
 
 # ---- addresses that cannot be opened ------------------------------------------------------------------------------
@@ -285,6 +398,7 @@ def test_a_missing_port_is_named_with_what_there_is():
         "serial:///dev/x?baud=-1",
         "serial:///dev/x?baud=99999999999999",
         "serial:///dev/x?dtr=maybe",
+        "loop://?baud=fast",
         "serial://dev/x",
         "tcp://host:99999",
     ],

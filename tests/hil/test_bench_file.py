@@ -6,9 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from firmware_bridge import transport
 from firmware_bridge.errors import ConfigError, PortError
-from firmware_bridge.transport import PortInfo, list_ports
+from firmware_bridge.ports import PortInfo, list_ports, told_apart
 from hil.boards.bench_file import Board, board_url, check_capabilities, load_bench, plain_target, resolve_target
+from hil.boards.suggestion import bench_entries
 
 
 def port(device: str, serial_number: str = "", usb_path: str = "") -> PortInfo:
@@ -47,6 +49,10 @@ def test_boards_by_name(tmp_path: Path) -> None:
         ('[[board]]\nname = "a"\nurl = "simm"\n', "did you mean 'sim'?"),
         ('[[board]]\nname = "a"\nurl = "bench:b"\n', "cannot be another entry"),
         ('[[board]]\nname = "a"\nserial_number = "A"\nbaud = 3\n', "baud = 3"),
+        ('[[board]]\nname = "a"\nserial_number = "A"\ndtr = "maybe"\n', "dtr"),
+        ('[[board]]\nname = "a"\nurl = "serial:///dev/ttyAMA0"\nrts = "off"\n', "serial:///dev/ttyAMA0?rts=off"),
+        ('[[board]]\nname = "a"\nurl = "serial:///dev/ttyUSB0?baud=9600"\n', "/dev/ttyUSB0 may be another adapter"),
+        ('[[board]]\nname = "a"\nurl = "serial:///dev/ttyACM12"\n', "hil suggest"),
         ('[[board]]\nname = "a"\nurl = "sim"\n[[board]]\nname = "a"\nurl = "pty"\n', "stands there twice"),
         ('[board]\nname = "a"\nurl = "sim"\n', "under its own [[board]]"),
         ("board = [", "not valid TOML"),
@@ -65,6 +71,14 @@ def test_a_board_is_found_by_serial_number_or_usb_path() -> None:
     by_path = board_url(Board(name="x", usb_path="1-1.1", baud=9600), lambda: PORTS)
     assert by_path == "serial:///dev/ttyUSB0?baud=9600&usb_path=1-1.1"
     assert board_url(Board(name="x", url="tcp://h:1"), lambda: PORTS) == "tcp://h:1"
+
+
+def test_a_board_that_a_line_resets_has_it_let_go_each_time_its_port_is_opened(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+    monkeypatch.setattr(transport, "_open_tty", lambda path, baud, **lines: seen.append((path, baud, lines)))
+    monkeypatch.setattr(transport, "list_ports", lambda: PORTS)
+    transport.open_transport(board_url(Board(name="x", serial_number="BBB", dtr="off"), lambda: PORTS))
+    assert seen == [("/dev/ttyUSB1", 921_600, {"dtr": False, "rts": True})]
 
 
 def test_both_marks_must_match() -> None:
@@ -88,6 +102,22 @@ def test_two_adapters_with_one_serial_number_are_told_apart_by_path() -> None:
     assert board_url(Board(name="x", serial_number="AAA", usb_path="1-2"), lambda: twins).startswith(
         "serial:///dev/ttyUSB1"
     )
+
+
+def test_ports_of_one_adapter_are_told_apart_by_the_kernels_number(tmp_path: Path) -> None:
+    """An adapter with two ports behind one interface: the same serial number, the same place."""
+    pair = (port("/dev/ttyUSB0", "AAA", "1-1"), port("/dev/ttyUSB1", "AAA", "1-1"), port("/dev/ttyUSB2", "B", "1-2"))
+    assert told_apart(pair, tmp_path) == pair, "a kernel that gives no numbers"
+    for number in (0, 1, 2):
+        device = tmp_path / f"class/tty/ttyUSB{number}/device"
+        device.mkdir(parents=True)
+        (device / "port_number").write_text(f"{number}\n")
+    found = told_apart(pair, tmp_path)
+    assert [each.usb_path for each in found] == ["1-1#0", "1-1#1", "1-2"]
+    assert board_url(Board(name="x", usb_path="1-1#1"), lambda: found).startswith("serial:///dev/ttyUSB1")
+    entries = bench_entries(found)
+    assert 'usb_path = "1-1#1"' in entries
+    assert 'serial_number = "B"' in entries
 
 
 def test_targets_are_resolved_through_the_first_bench_file_found(tmp_path: Path) -> None:

@@ -198,11 +198,17 @@ def test_a_run_under_way_has_metrics_and_awkward_names_are_escaped(tmp_path: Pat
 
 
 @pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool is not installed (Debian package prometheus)")
-def test_promtool_finds_nothing_to_mend(run: Path) -> None:
-    done = subprocess.run(
-        ["promtool", "check", "metrics"], input=metrics(run), text=True, capture_output=True, check=False
-    )
-    assert (done.returncode, done.stdout + done.stderr) == (0, "")
+def test_promtool_finds_nothing_to_mend(run: Path, tmp_path: Path, capsys) -> None:
+    """In a complete run, in one that has just begun, and in one under way whose names want escaping."""
+    awkward = task('a "b" \\ c')
+    begun = write(tmp_path / "begun", header(awkward))
+    under_way = write(tmp_path / "under way", header(awkward, name="two\nlines"), trial(awkward.name, 0))
+    for each in (run, begun, under_way):
+        assert main(["export", "metrics", str(each)]) == 0
+        done = subprocess.run(
+            ["promtool", "check", "metrics"], input=capsys.readouterr().out, text=True, capture_output=True, check=False
+        )
+        assert (done.returncode, done.stdout + done.stderr) == (0, "")
 
 
 # ---- commands -----------------------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ import pytest
 
 from hil import doctor
 from hil.cli import main
-from hil.doctor import Check, check_bits, check_modem_manager, check_package, check_space, examine, exit_code
+from hil.doctor import Check, check_bits, check_package, check_probers, check_space, examine, exit_code
 
 
 def process(root: Path, number: int, name: str) -> None:
@@ -53,12 +53,14 @@ def test_without_a_package_the_boards_checks_are_left_out(tmp_path: Path, monkey
     assert "crc engine" not in [check.name for check in checks]
 
 
-def test_modem_manager_is_found(tmp_path: Path) -> None:
+def test_programs_that_talk_into_ports_are_found(tmp_path: Path) -> None:
     process(tmp_path, 1, "systemd")
-    assert check_modem_manager(tmp_path).state == "ok"
+    assert check_probers(tmp_path).state == "ok"
     process(tmp_path, 77, "ModemManager")
-    found = check_modem_manager(tmp_path)
-    assert (found.state, found.remedy) == ("warn", "sudo systemctl disable --now ModemManager")
+    found = check_probers(tmp_path)
+    assert (found.state, found.remedy.split(",")[0]) == ("warn", "sudo systemctl disable --now ModemManager")
+    process(tmp_path, 78, "brltty")
+    assert "--now ModemManager brltty-udev" in check_probers(tmp_path).remedy
 
 
 def test_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

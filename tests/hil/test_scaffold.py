@@ -63,7 +63,7 @@ def test_the_commented_parts_of_the_examples_are_valid_too(tmp_path: Path) -> No
     assert load_campaign(campaign).rate is not None
     lines = bench.read_text().split("\n")
     bench.write_text("\n".join(line.removeprefix("# ") if " = " in line or "[[" in line else line for line in lines))
-    assert set(load_bench(bench)) == {"sim", "pty", "pi4", "pi5", "rack", "guest"}
+    assert set(load_bench(bench)) == {"sim", "pty", "pi4", "nervous", "pi5", "rack", "guest"}
 
 
 @pytest.mark.parametrize("name", ["campaign.toml", "bench.toml"])

@@ -14,6 +14,7 @@ from node.uart import (
     check_console,
     check_getty,
     check_latency_timers,
+    check_line_errors,
     uart_kind,
 )
 
@@ -125,7 +126,23 @@ def test_an_adapter_that_holds_bytes_back(tmp_path: Path, text: str, sound: bool
         assert "tee /sys/bus/usb-serial/devices/ttyUSB0/latency_timer" in check.remedy
 
 
+def test_lost_bytes_are_told_as_the_kernel_counts_them(tmp_path: Path) -> None:
+    files = {
+        "proc/tty/driver/ttyAMA": "serinfo:1.0 driver revision:\n"
+        "0: uart:PL011 rev3 mmio:0xFE201000 irq:19 tx:812 rx:90211 fe:2 oe:17 RTS|CTS|DTR\n"
+        "1: uart:PL011 rev3 mmio:0xFE201400 irq:20 tx:8 rx:9 RTS|CTS\n",
+        "proc/tty/driver/serial": "serinfo:1.0 driver revision:\n0: uart:16550A port:3F8 irq:4 tx:1 rx:2 bo:1\n",
+    }
+    checks = check_line_errors(machine(tmp_path, files))
+    assert [(check.name, check.finding) for check in checks] == [
+        ("line errors of ttyS0", "1 buffer overruns since boot"),
+        ("line errors of ttyAMA0", "2 framing errors, 17 overruns since boot"),
+    ]
+    assert all("baud rate" in check.remedy for check in checks)
+
+
 def test_nothing_is_wrong_with_an_empty_machine(tmp_path: Path) -> None:
     empty = Machine(root=tmp_path)
     checks = [check_bluetooth(empty), check_console(empty), check_getty(empty), *check_latency_timers(empty)]
+    checks += check_line_errors(empty)
     assert [check.remedy for check in checks] == ["", "", ""]
