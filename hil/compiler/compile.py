@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from firmware_bridge.errors import ModelError
 from hil.compiler import lower_integer
 from hil.compiler.graph import Array, Graph, Node
 from hil.compiler.load import load_graph
@@ -66,7 +67,10 @@ def compile_model(
     delivered = [name for name in graph.outputs if name not in pairs] or list(graph.outputs)
     program.outputs = [(name, _output(low, name)) for name in delivered]
     program.states = keep_state(low, pairs, lambda name: _output(low, name), dict(initial_state or {}))
-    return plan_image(program)
+    try:
+        return plan_image(program)
+    except ModelError as error:
+        raise ModelError(f"{graph.source}: {error}") from error
 
 
 def _output(low: Lowering, name: str) -> Tensor:

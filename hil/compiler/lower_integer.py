@@ -22,6 +22,7 @@ from hil.compiler.lower_float import (
 from hil.compiler.lowering import Lowering, QuantisedConstant
 from hil.compiler.program import Buffer, Draft, Parameter, Quantisation, Tensor, elements, pack
 from hil.compiler.views import View, cast, constant_view, mapped, view_of
+from hil.compiler.wide_weights import integer_weights, repeated
 from hil.compiler.window import window_of
 from node.kernels.inference.general import codes
 from node.model.steps import Opcode, Step
@@ -61,7 +62,10 @@ def lower_dequantize(low: Lowering, node: Node) -> None:
         axis = int(node.attributes.get("axis", 1)) % max(1, integers.ndim)
         if int(node.attributes.get("block_size", 0)):
             raise node.error("block_size is not supported: quantise per tensor or per channel")
-        low.quantised[node.outputs[0]] = QuantisedConstant(name, integers, low.constant(node, 1), zero, axis)
+        scale = low.constant(node, 1)
+        if not np.isfinite(scale).all():
+            raise node.error(f"its scale {node.input(1)!r} is infinite: quantise the model again")
+        low.quantised[node.outputs[0]] = QuantisedConstant(name, integers, scale, zero, axis)
         return
     if low.constant(node, 1).size > 1:
         _dequantise_channels(low, node)
@@ -134,8 +138,10 @@ def _lower_conv(low: Lowering, node: Node, source: Tensor, kind: Quantisation) -
     source = low.image(node, source)
     check_channels(node, source, weights.integers.shape, groups)
     window = window_of(node, source, weights.integers.shape[2:])
-    values = two_dimensional(integer_weights(node, weights))
+    values, parts = integer_weights(weights, axis=1)
+    values = two_dimensional(values)
     out_c = values.shape[0]
+    source = repeated(low, node, source, parts, groups)
     bias, multipliers = integer_sums(low, node, (weights, kind, result), out_c)
     depthwise = groups == source.channels == out_c and groups > 1
     step = Step(opcode=Opcode.DEPTHWISE_INT8 if depthwise else Opcode.CONV_INT8, groups=groups)
@@ -163,11 +169,13 @@ def _lower_gemm(low: Lowering, node: Node, source: Tensor, kind: Quantisation) -
         return False
     if node.attributes.get("transA", 0):
         raise node.error("transA = 1 is not supported: transpose the input before the export")
-    values = integer_weights(node, weights)
-    values = values.T if node.attributes.get("transB", 0) else values
+    axis = 1 if node.attributes.get("transB", 0) else 0
+    values, parts = integer_weights(weights, axis)
+    values = values.T if axis else values
     depth, columns = values.shape
     source = low.program.as_plain(node.name, source)
-    rows = matrix_rows(node, source, depth)
+    rows = matrix_rows(node, source, weights.integers.shape[axis])
+    source = repeated(low, node, source, parts)
     bias, multipliers = integer_sums(low, node, (weights, kind, result), columns)
     step = Step(opcode=Opcode.CONV_INT8, in_w=rows, in_c=depth, out_w=rows, out_c=columns)
     scratch = scratch_of(node, step)
@@ -198,14 +206,6 @@ def _emit_sum(
     low.values[name] = out
 
 
-def integer_weights(node: Node, weights: QuantisedConstant) -> Array:
-    """Give weights without zero point as int8."""
-    values = weights.integers.astype(np.int32) - weights.along_axis(weights.zero).astype(np.int32)
-    if values.min() < -128 or values.max() > 127:
-        raise node.error("its weights do not fit int8 without their zero point: quantise them symmetrically")
-    return values.astype(np.int8)
-
-
 def integer_sums(
     low: Lowering,
     node: Node,
@@ -216,7 +216,9 @@ def integer_sums(
     weights, kind, result = kinds
     scale = np.broadcast_to(weights.scale.astype(np.float32).reshape(-1), (columns,)) * np.float32(kind.scale)
     real = low.optional_constant(node, 2, columns).astype(np.float64).reshape(-1)
-    bias = np.rint(np.broadcast_to(real, (columns,)) / scale)
+    real = np.broadcast_to(real, (columns,))
+    bias = np.where(real == 0.0, 0.0, np.inf)  # What a channel of scale 0 can hold: nothing at all.
+    bias = np.rint(np.divide(real, scale, out=bias, where=scale != 0.0))
     known = low.quantised.get(node.input(2))
     if known is not None and np.allclose(known.scale.reshape(-1), scale, rtol=1e-5, atol=0.0):
         bias = np.broadcast_to(known.integers.reshape(-1).astype(np.float64), (columns,))

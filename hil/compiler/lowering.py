@@ -43,7 +43,7 @@ class QuantisedConstant:
     def real(self) -> Array:
         """The values that the integers stand for, float32."""
         difference = self.integers.astype(np.int32) - self.along_axis(self.zero).astype(np.int32)
-        with np.errstate(over="ignore"):  # A damaged scale gives infinity, which is a value like another here.
+        with np.errstate(over="ignore"):  # A scale too large gives infinity, which is a value like another here.
             return difference.astype(np.float32) * self.along_axis(self.scale)
 
 

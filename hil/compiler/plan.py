@@ -95,7 +95,7 @@ def _check_sizes(program: Program, arena_bytes: int) -> None:
     """Refuse what the kernels would refuse: a dimension or an amount of work beyond their limits."""
     if arena_bytes > LARGEST_ARENA_BYTES:
         limit = f"{arena_bytes} bytes of memory (at most {LARGEST_ARENA_BYTES})"
-        raise ModelError(f"{program.source}: needs {limit}: make the model or its input smaller")
+        raise ModelError(f"needs {limit}: make the model or its input smaller")
     work_limit = max(LEAST_WORK, WORK_PER_BYTE * arena_bytes)
     for draft in program.drafts:
         step = draft.step
@@ -109,7 +109,7 @@ def _check_sizes(program: Program, arena_bytes: int) -> None:
         if largest > LARGEST_DIMENSION or step.groups > LARGEST_GROUPS or work > work_limit:
             sizes = f"{work} multiplications (at most {work_limit}), a dimension of {largest}"
             raise ModelError(
-                f"{program.source}: step {draft.name!r} is too large for the node: {sizes} "
+                f"step {draft.name!r} is too large for the node: {sizes} "
                 f"(at most {LARGEST_DIMENSION}): make the model or its input smaller"
             )
 

@@ -9,8 +9,9 @@ import onnx
 import pytest
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 
-from firmware_bridge.errors import ModelError
 from hil.compiler import compile_model
+from hil.compiler.lowering import QuantisedConstant
+from hil.compiler.wide_weights import integer_weights
 from hil.workloads import digits
 from node.model.steps import Opcode
 from tests.onnx_models import Builder, engine_of, reference, run_image, small_cnn
@@ -78,13 +79,6 @@ def test_small_cnn_computes_in_integers(kinds: tuple, per_channel: bool, tmp_pat
     assert opcodes.count(Opcode.DEQUANTIZE) == 1
 
 
-def test_weights_with_a_wide_zero_point_are_refused(tmp_path: Path) -> None:
-    kinds = (QuantType.QUInt8, QuantType.QUInt8)
-    path = quantise(small_cnn(tmp_path / "m.onnx"), (1, 1, 8, 8), kinds, False)
-    with pytest.raises(ModelError, match="symmetrically"):
-        compile_model(path)
-
-
 def depthwise_residual(path: Path) -> Path:
     b = Builder(3)
     h = b.add("Relu", b.add("Conv", "x", b.weights(6, 3, 3, 3), b.weights(6), pads=[1, 1, 1, 1], strides=[2, 2]))
@@ -101,6 +95,29 @@ def test_depthwise_residual_net_computes_in_integers(tmp_path: Path) -> None:
     assert set(opcodes) <= INTEGER
     for opcode in (Opcode.DEPTHWISE_INT8, Opcode.ADD_INT8, Opcode.AVERAGE_POOL_INT8):
         assert opcode in opcodes
+
+
+WIDE = (QuantType.QUInt8, QuantType.QUInt8)
+
+
+@pytest.mark.parametrize("network", [small_cnn, depthwise_residual])
+def test_weights_around_any_zero_point_are_computed_in_integers(network, tmp_path: Path) -> None:
+    """Several int8 weights stand for one of nine bits; the answers are those of the reference."""
+    source = network(tmp_path / "m.onnx")
+    shape = (1, 1, 8, 8) if network is small_cnn else (1, 3, 12, 12)
+    path = quantise(source, shape, WIDE, per_channel=False)
+    assert set(check(path, shape)) <= {*INTEGER, Opcode.COPY}
+    assert any(name.endswith(".repeated") for name in compile_model(path).step_names)
+
+
+def test_a_wide_weight_is_the_sum_of_some_that_are_not() -> None:
+    integers = np.arange(256, dtype=np.uint8).reshape(1, 256)
+    for zero in range(256):
+        weights = QuantisedConstant("w", integers, np.ones(1, np.float32), np.array([zero], np.uint8), 0)
+        values, parts = integer_weights(weights, axis=1)
+        assert parts == {0: 3, 128: 1}.get(zero, 2)
+        total = values.astype(np.int32).reshape(parts, 256).sum(0)
+        np.testing.assert_array_equal(total, integers[0].astype(np.int32) - zero)
 
 
 def test_mlp_with_separate_biases_computes_in_integers(tmp_path: Path) -> None:
