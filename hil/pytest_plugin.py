@@ -1,11 +1,13 @@
 """The pytest plugin: campaigns and nodes as fixtures of a user's own tests.
 
-``pytest --hil-target URL`` says where they run: ``sim`` (the default), ``pty``, a board, or one of bench.toml. A test
-whose board is absent is skipped, with the reason. What a test measured goes into the JUnit file as properties.
+``pytest --hil-target URL`` says where they run: ``sim`` (the default), ``pty``, a board, or one of bench.toml; given
+several times, every test runs on each of these nodes. A test whose board is absent is skipped, with the reason. What a
+test measured goes into the JUnit file as properties.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,7 +28,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     """Add the options of the plugin."""
     group = parser.getgroup("hil", "flightnode: radiation campaigns")
     group.addoption(
-        "--hil-target", default="sim", metavar="URL", help="Where: sim, pty, serial:///dev/..., bench:NAME."
+        "--hil-target",
+        action="append",
+        metavar="URL",
+        help="Where: sim, pty, serial:///dev/..., bench:NAME; again: every test on each of them [default: sim].",
     )
     group.addoption("--hil-trials", type=int, metavar="N", help="Trials per protection, instead of the campaign's.")
     group.addoption("--hil-out", metavar="DIR", help="Keep the results of campaigns here [default: temporary].")
@@ -37,22 +42,36 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[_finished] = {}
 
 
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Have each test that needs a node run on every node named."""
+    named = _targets(metafunc.config)
+    if "hil_target" in metafunc.fixturenames and len(named) > 1:
+        metafunc.parametrize("hil_target", named, ids=named, indirect=True, scope="session")
+
+
+def _targets(config: pytest.Config) -> tuple[str, ...]:
+    """Give what ``--hil-target`` names, each once."""
+    return tuple(dict.fromkeys(config.getoption("--hil-target") or ["sim"]))
+
+
 @pytest.fixture(scope="session")
-def hil_target(pytestconfig: pytest.Config) -> str:
-    """Give the target; skip where a board is named that does not answer."""
+def hil_target(request: pytest.FixtureRequest, pytestconfig: pytest.Config) -> Iterator[str]:
+    """Give the target; skip where a board is named that does not answer. Workers of xdist have a board in turns."""
     from firmware_bridge.errors import LinkLost, PortError
     from hil.boards.bench_file import plain_target
     from hil.progress import silent
     from hil.targets.target import can_be_multiplied, open_session
+    from hil.targets.turns import turn
 
-    named = pytestconfig.getoption("--hil-target")
-    try:
-        target = plain_target(named, _desks(pytestconfig))
-        if not can_be_multiplied(target):
-            open_session(target, silent, _desks(pytestconfig)).close()
-    except (PortError, LinkLost) as error:
-        pytest.skip(f"{named} is absent: {error}")
-    return target
+    named = getattr(request, "param", _targets(pytestconfig)[0])
+    target = plain_target(named, _desks(pytestconfig))
+    with turn(target):
+        try:
+            if not can_be_multiplied(target):
+                open_session(target, silent, _desks(pytestconfig)).close()
+        except (PortError, LinkLost) as error:
+            pytest.skip(f"{named} is absent: {error}")
+        yield target
 
 
 @pytest.fixture(scope="session")
@@ -93,7 +112,7 @@ def hil_campaign(
         if key not in config.stash[_finished]:
             kept = config.getoption("--hil-out")
             name = f"{file.stem}-{len(config.stash[_finished])}"
-            out = Path(kept) / file.stem if kept else tmp_path_factory.mktemp("hil") / name
+            out = Path(kept) / _folder(file.stem, hil_target, config) if kept else tmp_path_factory.mktemp("hil") / name
             options = RunOptions(target=hil_target, trials=wanted)
             desk = next((folder for folder in _desks(config) if (folder / BENCH_FILE).exists()), None)
             config.stash[_finished][key] = _run(file, options, out, desk)
@@ -102,6 +121,13 @@ def hil_campaign(
         return measured
 
     return run
+
+
+def _folder(campaign: str, target: str, config: pytest.Config) -> str:
+    """Give a name for results: of the campaign, and of the node where there are several."""
+    if len(_targets(config)) == 1:
+        return campaign
+    return f"{campaign}-{re.sub(r'[^A-Za-z0-9._-]+', '-', target)}"
 
 
 def _run(file: Path, options: RunOptions, out: Path, desk: Path | None) -> MeasuredCampaign:

@@ -7,21 +7,27 @@ from pathlib import Path
 
 import click
 
+from hil.commands.waiting import wait_option
+
 
 @click.command()
 @click.argument("target", default="pty")
-def command(target: str) -> None:
+@wait_option
+def command(target: str, wait_s: float) -> None:
     """Talk to a node by hand.
 
     TARGET is what stands behind `hil run --target`; `help` lists what the node takes.
 
     Lines are read from standard input, so that a script can talk, too.
     """
-    from hil.boards.bench_file import resolve_target
     from hil.boards.console import Console
+    from hil.commands.progress import shown_progress
     from hil.targets.hosts import host_of
+    from hil.targets.waiting import wait_for_nodes
 
-    host = host_of(resolve_target(target, [Path.cwd()]))
+    with shown_progress() as progress:
+        wait_for_nodes(target, [Path.cwd()], wait_s, progress)
+    host = host_of(target, [Path.cwd()])
     prompt = f"{target}> " if sys.stdin.isatty() else ""
     try:
         with host.connect() as bridge:

@@ -6,10 +6,13 @@ from pathlib import Path
 
 import click
 
+from hil.commands.waiting import wait_option
+
 
 @click.command()
 @click.argument("campaign", type=click.Path(path_type=Path), required=False)
-@click.option("--target", help="Where: sim, memory, pty, serial:///dev/..., tcp://host:port or bench:NAME.")
+@click.option("--target", help="Where: sim, memory, pty, qemu, serial:///dev/..., tcp://host:port, bench:NAME.")
+@wait_option
 @click.option(
     "-o", "--out", type=click.Path(path_type=Path), required=True, help="The file to write, such as pi4.cost.toml."
 )
@@ -22,8 +25,14 @@ import click
 )
 @click.option("--code", "codes", multiple=True, help="A code; can be given several times [default: all].")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of the table.")
-def command(
-    campaign: Path | None, target: str | None, out: Path, seconds: float, codes: tuple[str, ...], as_json: bool
+def command(  # noqa: PLR0913, PLR0917 - one parameter an option
+    campaign: Path | None,
+    target: str | None,
+    wait_s: float,
+    out: Path,
+    seconds: float,
+    codes: tuple[str, ...],
+    as_json: bool,
 ) -> None:
     """Measure a board and write its cost profile.
 
@@ -35,7 +44,6 @@ def command(
     import msgspec
 
     from firmware_bridge.errors import ConfigError
-    from hil.boards.bench_file import resolve_target
     from hil.boards.cost_profile import write_profile
     from hil.boards.measure import MeasureOptions, measure_board
     from hil.campaign.configuration import load_campaign
@@ -45,9 +53,10 @@ def command(
     from hil.report.cost_table import cost_table
     from hil.scaffold import CAMPAIGN_FILE, EXAMPLES
     from hil.targets.target import open_session
+    from hil.targets.waiting import wait_for_nodes
 
     described = load_campaign(campaign or EXAMPLES / CAMPAIGN_FILE)
-    url = resolve_target(target or described.campaign.target, [described.directory, Path.cwd()])
+    node, folders = target or described.campaign.target, described.bench_folders
     workload = load_workload(described)
     known = _known(codes)
     everything = (entry.protection for entry in swept(described).protections)
@@ -55,8 +64,10 @@ def command(
     options = MeasureOptions(seconds_each=seconds, codes=known, protections=tried)
     if not out.absolute().parent.is_dir():  # found before the measuring, not after it
         raise ConfigError(f"{out}: no such folder; choose another -o")
-    with shown_progress() as progress, open_session(url, progress) as session:
-        profile = measure_board(session, workload.image, workload.inputs_file(), options, progress)
+    with shown_progress() as progress:
+        wait_for_nodes(node, folders, wait_s, progress)
+        with open_session(node, progress, folders) as session:
+            profile = measure_board(session, workload.image, workload.inputs_file(), options, progress)
     write_profile(profile, out)
     click.echo(json.dumps(msgspec.to_builtins(profile)) if as_json else f"{cost_table(profile)}\n\nprofile  {out}")
 

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from hil.commands.waiting import wait_option
+
 if TYPE_CHECKING:
     from hil.campaign.collect import RunOptions
     from hil.campaign.configuration import CampaignFile
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     multiple=True,
     help="Where: sim, memory, pty, qemu, serial:///dev/..., tcp://host:port, bench:NAME; again: boards side by side.",
 )
+@wait_option
 @click.option("--trials", type=click.IntRange(min=1), help="Trials per protection, instead of the file's.")
 @click.option("--workers", type=click.IntRange(min=1), default=1, show_default=True, help="Processes at work.")
 @click.option("--dask", metavar="ADDRESS", help="Have the workers of a Dask cluster do it: tcp://host:8786.")
@@ -53,6 +56,7 @@ if TYPE_CHECKING:
 def command(  # noqa: PLR0913, PLR0917 - one parameter an option
     campaign: Path,
     targets: tuple[str, ...],
+    wait_s: float,
     trials: int | None,
     workers: int,
     dask: str | None,
@@ -78,6 +82,8 @@ def command(  # noqa: PLR0913, PLR0917 - one parameter an option
     from hil.boards.bench_file import plain_target, resolve_target
     from hil.campaign.collect import RunOptions
     from hil.campaign.configuration import load_campaign
+    from hil.commands.progress import shown_progress
+    from hil.targets.waiting import wait_for_nodes
 
     described = load_campaign(campaign)
     if struck == "machine":
@@ -97,6 +103,8 @@ def command(  # noqa: PLR0913, PLR0917 - one parameter an option
         return
     wanted = described.changed(target=SEPARATOR.join(targets) or None, trials=trials)
     folders = wanted.bench_folders
+    with shown_progress() as progress:
+        wait_for_nodes(wanted.campaign.target, folders, wait_s, progress)
     urls = resolve_target(wanted.campaign.target, folders)  # a board that is not there is said before anything is made
     target = plain_target(wanted.campaign.target, folders)
     options = RunOptions(target=target, trials=wanted.campaign.trials, workers=workers, dask=dask, shard=_part(shard))

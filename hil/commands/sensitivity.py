@@ -11,7 +11,7 @@ import click
 @click.command()
 @click.argument("campaign", type=click.Path(path_type=Path))
 @click.option("--fault-model", "models", multiple=True, help="A preset; can be given several times [default: all].")
-@click.option("--target", help="Where: sim, memory, pty, serial:///dev/..., tcp://host:port or bench:NAME.")
+@click.option("--target", help="Where: sim, memory, pty, qemu, serial:///dev/..., tcp://host:port, bench:NAME.")
 @click.option("--trials", type=click.IntRange(min=1), help="Trials per protection, instead of the file's.")
 @click.option("--workers", type=click.IntRange(min=1), default=1, show_default=True, help="Processes at work.")
 @click.option("--out", type=click.Path(path_type=Path), help="Results directory [default: runs/<time>-<name>].")

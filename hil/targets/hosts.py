@@ -280,7 +280,8 @@ def host_of(target: str, folders: Iterable[Path] = ()) -> Host:
                 return Board(url, boot_s=board.boot_s, switch=board.switch())
             return host_of(url)
     raise ConfigError(
-        f"target {target!r}: choose from sim, memory, pty, qemu, serial:///dev/..., tcp://host:port, bench:NAME"
+        f"target {target!r}: no node behind a line; choose from memory, pty, qemu, serial:///dev/..., tcp://host:port, "
+        "bench:NAME"
     )
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import socket
 import threading
+import time
+from contextlib import ExitStack
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -14,6 +16,7 @@ from firmware_bridge.errors import ConfigError
 from firmware_bridge.transport import listen_tcp
 from hil.report.summary import summarise
 from hil.targets import hosts, link_session
+from hil.targets.turns import turn
 from hil.testing import MeasuredCampaign
 from node.jit import CACHE_DIRECTORY
 from tests.campaigns import write_campaign
@@ -134,6 +137,51 @@ def test_users_tests_run_a_campaign_once_and_leave_properties(
         assert (held["hil_target"], held["hil_seed"], held["hil_trials"]) == ("sim", "7", "8")
         assert held["hil_version_flightnode"]
     assert not list(cases["test_node"].iter("property"))
+
+
+def test_every_test_runs_on_each_of_eight_boards(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(
+        "said = []\n"
+        "def test_on_the_board(hil_node, hil_target):\n"
+        "    assert hil_node.telemetry().state == 'ready'\n    assert hil_node.url == hil_target\n"
+        "    said.append(hil_target)\n"
+        "def test_without_a_board():\n    assert len(set(said)) == 8\n"
+    )
+    with ExitStack() as open_listeners:
+        boards = [open_listeners.enter_context(listen_tcp()) for _ in range(8)]
+        # Each answers twice, to the question whether it is there and to the test.
+        serving = [threading.Thread(target=lambda each=each: [serve_fake(each), serve_fake(each)]) for each in boards]
+        for thread in serving:
+            thread.start()
+        targets = [f"--hil-target=tcp://127.0.0.1:{board.port}" for board in boards]
+        done = pytester.runpytest_inprocess(*targets, "-p", "no:xdist", "-p", "no:cacheprovider")
+        for thread in serving:
+            thread.join(20)
+    done.assert_outcomes(passed=9)
+
+
+def test_two_who_want_a_board_have_it_in_turns() -> None:
+    """As two workers of xdist do."""
+    at_work, most, lock = 0, 0, threading.Lock()
+
+    def work() -> None:
+        nonlocal at_work, most
+        for target in ("tcp://127.0.0.1:1,bench:left", "bench:left,tcp://127.0.0.1:1", "sim,bench:left"):
+            with turn(target):
+                with lock:
+                    at_work += 1
+                    most = max(most, at_work)
+                time.sleep(0.02)
+                with lock:
+                    at_work -= 1
+
+    threads = [threading.Thread(target=work) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    with turn("bench:right"), turn("sim"):
+        for thread in threads:
+            thread.join(20)
+    assert most == 1
 
 
 def test_an_absent_board_skips_with_its_reason(pytester: pytest.Pytester) -> None:
