@@ -205,8 +205,10 @@ def pair_syndromes(syndromes: np.ndarray) -> np.ndarray:
     return np.sort(np.concatenate([one ^ syndromes[at + 1 :] for at, one in enumerate(syndromes)]))
 
 
-def test_every_pattern_of_up_to_four_flips_in_a_guarded_body_is_found():
+def test_every_pattern_of_up_to_four_flips_in_any_guarded_body_is_found():
     one = flip_syndromes(GUARDED_BODY)
+    for shorter in (7, 100, GUARDED_BODY - 1):  # counted from the end, its flips are among those of the longest
+        assert (flip_syndromes(shorter) == one[-8 * (shorter + CRC_BYTES) :]).all()
     two = pair_syndromes(one)
     assert one.all(), "a single flip goes unseen"
     assert two[0] != 0, "two flips cancel"

@@ -110,11 +110,18 @@ def arrival_s(wire: Wire, total: int) -> float:
     return now_s
 
 
-@pytest.mark.parametrize("baud", [9_600, 115_200, 921_600])
-def test_the_rate_is_a_tenth_of_the_baud_rate(baud):
-    wire = Wire(1, LineSpec(baud=baud))
-    wire.offer(bytes(20_000), 0.0)
-    assert arrival_s(wire, 20_000) == pytest.approx(20_000 * 10 / baud, rel=0.02)
+@given(
+    baud=st.floats(1200, 4e6),
+    pieces=st.lists(st.integers(1, 3000), min_size=3, max_size=30),
+    latency_s=st.floats(0, 1e-4),
+)
+def test_the_rate_is_a_tenth_of_the_baud_rate(baud, pieces, latency_s):
+    """However the bytes are cut, as long as there are always some to send."""
+    wire = Wire(1, LineSpec(baud=baud, latency_s=latency_s))
+    for piece in pieces:
+        wire.offer(bytes(piece), 0.0)
+    total = sum(pieces)
+    assert arrival_s(wire, total) - latency_s == pytest.approx(total * 10 / baud, rel=0.02)
 
 
 def test_latency_is_added_once():
@@ -169,6 +176,20 @@ def test_bytes_cross_both_ways_unchanged(kind):
                 rest = rest[source.write_some(rest[:4000]) :] if rest else rest
                 got += sink.read(timeout_s=0.01)
             assert got == data
+
+
+@pytest.mark.parametrize("kind", ["memory", "pty"])
+def test_the_running_line_is_never_faster_than_its_rate(kind):
+    """That it is not slower either, on a machine with time for it, is a goal of the benchmarks."""
+    baud, count = 921_600, 20_000
+    with NoisyLine(LineSpec(baud=baud), seed=1, kind=kind) as line:
+        start_s = time.monotonic()
+        line.near.write(bytes(count))
+        got = 0
+        while got < count:
+            got += len(line.far.read(timeout_s=1.0))
+        took_s = time.monotonic() - start_s
+    assert took_s >= 0.98 * count * 10 / baud
 
 
 def test_the_running_line_does_the_damage_of_its_seed():

@@ -5,7 +5,7 @@ from random import Random
 
 import pytest
 
-from firmware_bridge.line import BURST_BYTES, LineSpec, Wire
+from firmware_bridge.line import BURST_BYTES, Impairment, LineSpec, Wire
 from firmware_bridge.link import Link
 
 BAUD = 921_600
@@ -80,6 +80,38 @@ def test_bulk_arrives_at_the_promised_share_of_the_lines_rate(bit_error_rate, le
     payload = Random(3).randbytes(4 * BULK_BYTES)
     seconds = sum(noisy(bit_error_rate, seed).transfer_s(payload) for seed in (1, 2))
     assert 2 * len(payload) * 10 / BAUD / seconds >= least_share
+
+
+def test_an_adapter_that_hands_over_every_16_ms_costs_no_bulk():
+    """What is under way covers the wait: an untuned USB adapter delays answers, not the bulk."""
+    spec = LineSpec(baud=BAUD, latency_s=LATENCY_S, batch_s=0.016)
+    payload = Random(3).randbytes(4 * BULK_BYTES)
+    seconds = Bench(Wire(1, spec), Wire(2, spec)).transfer_s(payload)
+    assert len(payload) * 10 / BAUD / seconds >= 0.94
+
+
+class Garbled(Wire):
+    """A wire on which, between two moments, half of the bits are inverted: a UART whose clock is off by 5 %."""
+
+    def __init__(self, start_s: float, end_s: float):
+        super().__init__(1, LineSpec(baud=BAUD, latency_s=LATENCY_S))
+        self.window_s = (start_s, end_s)
+        self.noise = Impairment(7, LineSpec(bit_error_rate=0.5))
+
+    def offer(self, data: bytes, now_s: float) -> None:
+        within = self.window_s[0] <= now_s < self.window_s[1]
+        super().offer(self.noise.apply(data) if within else data, now_s)
+
+
+@pytest.mark.parametrize("silent_s", [0.05, 1.0])
+def test_a_line_whose_clock_is_off_for_a_while_delivers_once_it_is_right_again(silent_s):
+    """As the mini UART's is when the core clock throttles: nothing passes, then all of it does."""
+    start_s = 0.1
+    bench = Bench(Garbled(start_s, start_s + silent_s), Garbled(start_s, start_s + silent_s))
+    payload = Random(5).randbytes(BULK_BYTES)
+    unharmed_s = len(payload) * 10 / BAUD / 0.9
+    assert bench.transfer_s(payload) < silent_s + unharmed_s + 0.6
+    assert bench.host.stats.sessions == bench.node.stats.sessions == 1
 
 
 @pytest.mark.parametrize("seed", range(8))

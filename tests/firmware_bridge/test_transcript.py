@@ -140,6 +140,20 @@ def test_a_conversation_is_heard_whole_and_once(recorded):
     assert {each.frame for each in said} <= set(numbers)
 
 
+def test_the_transcript_of_a_real_session_is_at_most_a_fifth_longer_than_the_traffic(tmp_path):
+    """Questions and answers with pauses between them have the shortest frames and the longest stamps."""
+    path = tmp_path / "slow"
+    near, far = memory_pair()
+    channel = Channel(near, "host", recorder=Recorder(path.open("wb"), "host", 0.0))
+    with FakeNode(far), Bridge(established(channel)) as bridge:
+        for pause_s in (0.0, 0.0, 0.001, 0.02, 0.3):
+            bridge.telemetry()
+            channel.poll(pause_s)
+    traffic = sum(len(each.data) for each in read_transcript(path).records)
+    assert traffic > 500
+    assert path.stat().st_size <= 1.2 * traffic
+
+
 def test_a_node_that_answers_the_same_does_not_diverge(recorded):
     near, far = memory_pair()
     with FakeNode(far), Bridge(established(Channel(near, "host"))) as bridge:

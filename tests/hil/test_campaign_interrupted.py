@@ -58,14 +58,15 @@ def wait_for_rows(out: Path, count: int, process: subprocess.Popen[bytes]) -> No
 @pytest.mark.proof
 @pytest.mark.parametrize("target", ["sim", "pty"])
 def test_killed_host_then_resumed_equals_never_killed(target: str, tmp_path: Path) -> None:
-    """Kill after kill of one run, each a few rows further on."""
+    """Kill after kill of one run, each a few rows further on and a random moment later."""
     path = write_campaign(tmp_path, trials=60, protections=SOME)
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     run(campaign(tmp_path, trials=60, protections=SOME), whole, target)
-    kills = proof.count(2, 50)
+    kills, draw = proof.count(2, 50), random.Random(4)
     for number in range(kills):
         process = hil_run(path, killed, target)
         wait_for_rows(killed, 30 + 180 * number // kills, process)
+        time.sleep(0.01 * draw.random())
         process.send_signal(signal.SIGKILL)
         process.wait(10)
     assert 30 <= sum(1 for _ in read_rows(killed)) < 60 * 5
