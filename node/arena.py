@@ -25,15 +25,18 @@ class Region:
     name : str
         ``weights``, ``activations``, ``state``, ``steps``, ``check.weights``, ``checkpoint``, ``padding``, ...
     kind : str
-        ``weights``, ``activations``, ``state``, ``steps``, ``check``, ``checkpoint`` or ``padding``.
+        ``weights``, ``activations``, ``state``, ``steps``, ``accumulators``, ``check``, ``checkpoint`` or ``padding``.
     size_bytes : int
         Bytes that exist, hence can be struck.
     own : bool
         True for cells that exist only because of the protection; the others are shared by all protections.
     technology : str
-        ``dram`` or ``flash``.
+        ``dram``, ``flash`` or ``register``.
     offset : int
-        Start in the arena; -1 for a region that lies elsewhere (a checkpoint's file).
+        Start in the arena; -1 for a region that lies elsewhere (a checkpoint's file, registers).
+    step_ends : tuple of int
+        For cells that exist only while a step runs: the number of the first bit after those of each step. Empty for
+        cells that are there all the time.
     """
 
     name: str
@@ -42,6 +45,7 @@ class Region:
     own: bool = False
     technology: str = "dram"
     offset: int = -1
+    step_ends: tuple[int, ...] = ()
 
     @property
     def size_bits(self) -> int:
@@ -88,7 +92,7 @@ class Layout:
         placed: list[Region] = []
         offset = 0
         for region in regions:
-            if region.kind == "checkpoint":
+            if region.technology != "dram":
                 placed.append(region)
                 continue
             placed.append(

@@ -33,6 +33,7 @@ from node.protection import OnDetected, Protection
 from node.state_copies import StateCopies
 from node.state_guard import StateGuard
 from node.struck_cells import StruckCells
+from node.struck_sums import StruckSums
 from node.throttle import Throttle
 
 DIGEST = Crc()
@@ -117,7 +118,11 @@ class Computer:
         self._digest = DIGEST(self._pristine)
         self.checkpoints = self._open_checkpoints(storage)
         self._cells = StruckCells(
-            self.arena, self.checkpoints, interrupt, repair_at_once=self.protection.repair_at_once
+            self.arena,
+            self.checkpoints,
+            StruckSums(self.engine, self.arena, self.checks.abft),
+            interrupt,
+            repair_at_once=self.protection.repair_at_once,
         )
         self.state_copies = StateCopies(self.arena, self.protection.redundancy, self._cells.assert_stuck)
 
@@ -268,9 +273,9 @@ class Computer:
         """Run operators, as :meth:`run_steps` says.
 
         They go one by one where something happens between them: a cell that is stuck takes its value back from
-        each of them, and a long inference at a throttled clock has its pauses there.
+        each of them, a sum is struck in one of them, and a long inference at a throttled clock has its pauses there.
         """
-        if not (self._cells.any_stuck or self.throttle.interleaves(self._inference_s)):
+        if not (self._cells.act_between_steps or self.throttle.interleaves(self._inference_s)):
             return self._timed_steps(first, last)
         busy_ns = 0
         self._cells.assert_stuck()
@@ -305,6 +310,7 @@ class Computer:
 
     def _end_inference(self, busy_ns: int) -> None:
         self.counters.inferences += 1
+        self._cells.end_inference()
         self._inference_s = busy_ns / 1e9
         if self.protection.slowdown > 1.0:
             self.throttle.idle((self.protection.slowdown - 1.0) * busy_ns / 1e9)
@@ -322,8 +328,15 @@ class Computer:
             raise DataError(f"the model has no input {unknown!r}; its inputs are {', '.join(known)}")
 
     def inject(self, fault: Fault) -> Readback:
-        """Strike one bit, and give its byte before and after, read from the memory itself."""
+        """Strike one bit, and give its byte before and after, read from the memory itself.
+
+        A bit of an accumulator flips when its step runs next, in the inference that is under way or about to begin.
+        """
         return self._cells.inject(fault)
+
+    def step_of(self, fault: Fault) -> int | None:
+        """Give the step in which alone a fault can strike, None where it can at any moment."""
+        return self._cells.step_of(fault)
 
     # ---- protection ------------------------------------------------------------------------------------------
 

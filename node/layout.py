@@ -11,6 +11,8 @@ from node.checks.abft import abft_bytes
 from node.checks.ranges import REGION as RANGES_REGION
 from node.checks.ranges import range_bytes
 from node.ecc import CODES
+from node.model.accumulators import ACCUMULATOR_BITS, accumulator_bytes, accumulator_counts
+from node.model.accumulators import REGION as ACCUMULATORS
 from node.model.image import Image
 from node.protection import Protection, Ranges
 from node.state_copies import REGION as COPIES_REGION
@@ -41,7 +43,8 @@ def layout_of(image: Image, protection: Protection) -> Layout:
         *state,
         Region(name="steps", kind="steps", size_bytes=image.steps.nbytes),
     )
-    return Layout.place((*shared, *_own_regions(image, shared, protection), *_limits(image, protection)))
+    own = (*_own_regions(image, shared, protection), *_limits(image, protection))
+    return Layout.place((*shared, *_registers(image), *own))
 
 
 def saved_regions(image: Image, protection: Protection) -> tuple[str, ...]:
@@ -51,6 +54,16 @@ def saved_regions(image: Image, protection: Protection) -> tuple[str, ...]:
     """
     state = ("state",) if image.states and "state" not in protection.regions else ()
     return (*protection.regions, *state)
+
+
+def _registers(image: Image) -> tuple[Region, ...]:
+    """Give what is struck outside of memory."""
+    size = accumulator_bytes(image)
+    if not size:
+        return ()
+    ends = tuple(int(end) for end in ACCUMULATOR_BITS * accumulator_counts(image).cumsum())
+    accumulators = Region(name=ACCUMULATORS, kind=ACCUMULATORS, size_bytes=size, technology="register", step_ends=ends)
+    return (accumulators,)
 
 
 def _limits(image: Image, protection: Protection) -> list[Region]:

@@ -41,6 +41,7 @@ class LockstepRun:
         self._samples = samples
         self._run = run
         self._check_inputs()
+        self._check_sums()
         self._faults = _by_inference(run, computer.protection.redundancy * (computer.engine.n_steps + 1))
         self._readbacks: dict[int, Readback] = {}
         self._report = DecodeReport(0, 0, 0)
@@ -94,6 +95,14 @@ class LockstepRun:
         last = max(self._run.inputs, default=0)
         if last >= len(self._samples):
             raise DataError(f"run {self._run.run_id} asks for input {last}; {len(self._samples)} are loaded")
+
+    def _check_sums(self) -> None:
+        """Refuse a sum that is struck at the moment of another step than its own."""
+        moments = self._computer.engine.n_steps + 1
+        for index, fault in enumerate(self._run.faults):
+            own = self._computer.step_of(fault)
+            if own not in (None, fault.step % moments):
+                raise DataError(f"fault {index}: this accumulator is one of step {own}, not of {fault.step % moments}")
 
     def _sample(self, number: int) -> Mapping[str, NDArray[np.generic]]:
         return self._samples[self._run.inputs[number]]

@@ -1,4 +1,4 @@
-"""Where faults land on the node: one bit of memory, of a stored checkpoint, or the control logic of the computer."""
+"""Where faults land on the node: a bit of memory, of a sum, of a stored checkpoint, or the computer's control logic."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from firmware_bridge.errors import DataError
 from firmware_bridge.messages import Fault, FaultKind, Readback
 from node.arena import Arena
 from node.checkpoint import CheckpointStore
+from node.model.accumulators import REGION
+from node.struck_sums import StruckSums
 
 
 class StruckCells:
@@ -19,6 +21,8 @@ class StruckCells:
         Its memory.
     checkpoints : CheckpointStore or None
         What it has saved.
+    sums : StruckSums
+        Its accumulators.
     interrupt : callable
         What a functional interrupt does (see :mod:`node.interrupts`).
     repair_at_once : bool
@@ -29,29 +33,40 @@ class StruckCells:
         self,
         arena: Arena,
         checkpoints: CheckpointStore | None,
+        sums: StruckSums,
         interrupt: Callable[[int], None],
         *,
         repair_at_once: bool,
     ) -> None:
         self._arena = arena
         self._checkpoints = checkpoints
+        self._sums = sums
         self._interrupt = interrupt
         self._repair_at_once = repair_at_once
         self._stuck: list[Fault] = []
 
     @property
-    def any_stuck(self) -> bool:
-        """True where a cell of the arena takes no other value."""
-        return bool(self._stuck)
+    def act_between_steps(self) -> bool:
+        """True where steps have to run one by one: a cell of the arena takes no other value, or a sum is struck."""
+        return bool(self._stuck) or self._sums.any
 
     def release(self) -> None:
-        """Let every stuck cell go."""
+        """Let every stuck cell go, and struck sums that are yet to come."""
         self._stuck.clear()
+        self._sums.clear()
+
+    def end_inference(self) -> None:
+        """Forget sums of steps that have not run: they are not those of the next inference."""
+        self._sums.clear()
 
     def assert_stuck(self) -> None:
         """Force every stuck bit to its value again, as a cell does that takes no other one."""
         for fault in self._stuck:
             self._arena.force(fault.region, fault.bit, int(fault.kind is FaultKind.STUCK_AT_1))
+
+    def step_of(self, fault: Fault) -> int | None:
+        """Give the step in which alone a fault can strike, None where it can at any moment."""
+        return self._sums.step_of(fault) if fault.region == REGION else None
 
     def inject(self, fault: Fault) -> Readback:
         """Strike one bit, and give its byte before and after, read from the memory itself."""
@@ -61,6 +76,8 @@ class StruckCells:
             return Readback(before=0, after=0)
         if fault.region == "checkpoint":
             return self._inject_checkpoint(fault)
+        if fault.region == REGION:
+            return self._sums.strike(fault, repaired=self._repair_at_once)
         if fault.kind is FaultKind.FLIP:
             before, after = self._arena.flip(fault.region, fault.bit)
         else:

@@ -12,6 +12,7 @@ from hil.campaign.record import AttemptRow, Row, TrialRow
 from hil.campaign.store import read_rows
 from hil.campaign.task_runner import TaskRunner
 from hil.progress import silent
+from hil.strikes import preset
 from hil.targets.session import Session
 
 PROTECTIONS = """
@@ -55,10 +56,11 @@ def write_campaign(
     directory.mkdir(parents=True, exist_ok=True)
     path = directory / "campaign.toml"
     names = ", ".join(f'"{region}"' for region in regions)
+    memory = "" if preset(fault_model).in_accumulators else f"regions = [{names}]\n"
     path.write_text(
         f'[campaign]\nname = "test"\nseed = {seed}\ntrials = {trials}\ninferences = 4\n'
         f'[workload]\nmodel = "{model}"\n'
-        f'[strikes]\nfault_model = "{fault_model}"\nregions = [{names}]\n' + protections
+        f'[strikes]\nfault_model = "{fault_model}"\n' + memory + protections
     )
     return path
 

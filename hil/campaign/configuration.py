@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from hil.environment.thermal_run import ThermalSchedule
 
 STRIKE_REGIONS = ("weights", "activations", "state", "steps")
+ACCUMULATORS = "accumulators"
 CRITICAL = ("top1", "labels", "tolerance")
 MISSING_HINT = "write a campaign with `hil init --example DIR`"
 
@@ -76,7 +77,10 @@ class WorkloadSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
 
 
 class StrikesSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """``[strikes]``: a preset of :mod:`hil.strikes`, or ``[strikes.custom]`` with the fields of a FaultModel."""
+    """``[strikes]``: a preset of :mod:`hil.strikes`, or ``[strikes.custom]`` with the fields of a FaultModel.
+
+    ``regions`` is for models that strike memory; one that strikes accumulators says so itself.
+    """
 
     fault_model: str = ""
     custom: dict[str, Any] | None = None
@@ -169,6 +173,11 @@ class CampaignFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     desk: Path | None = None
 
     @property
+    def struck_regions(self) -> tuple[str, ...]:
+        """The regions that are struck: those of ``strikes``, or those that the fault model is about."""
+        return (ACCUMULATORS,) if self.fault_model.in_accumulators else self.strikes.regions
+
+    @property
     def model_path(self) -> Path:
         """Where the ONNX file lies."""
         files = BUILTIN.get(self.workload.model)
@@ -219,7 +228,7 @@ class CampaignFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
             "workload": {key: value for key, value in msgspec.structs.asdict(self.workload).items() if value != ""},
             "strikes": {
                 "fault_model": self.fault_model.name if self.strikes.custom is None else None,
-                "regions": self.strikes.regions,
+                "regions": None if self.fault_model.in_accumulators else self.strikes.regions,
                 "custom": self.strikes.custom,
             },
             "rate": msgspec.structs.asdict(self.rate) if self.rate else None,
@@ -271,6 +280,8 @@ def read_campaign(document: Table, path: Path) -> CampaignFile:
         stop=_stop(document.get("stop"), f"{path}: [stop]"),
         sampling=_sampling(document.get("sampling"), f"{path}: [sampling]"),
     )
+    if result.fault_model.in_accumulators:
+        _check_accumulators(result, document, str(path))
     check_demand(result.rate, result.protections, f"{path}: [rate]")
     _check_workload(result, f"{path}: [workload]")
     return result
@@ -291,6 +302,16 @@ def _fault_model(strikes: StrikesSection, where: str) -> FaultModel:
     except ConfigError as error:
         key = "custom" if strikes.custom is not None else "fault_model"
         raise ConfigError(f"{where}: {key}: {str(error).removeprefix('fault model: ')}") from None
+
+
+def _check_accumulators(campaign: CampaignFile, document: Table, where: str) -> None:
+    name = campaign.fault_model.name
+    if "regions" in document.get("strikes", {}):
+        raise ConfigError(
+            f"{where}: [strikes]: regions: {name!r} strikes {ACCUMULATORS} and no memory; leave regions out"
+        )
+    if campaign.rate is not None:
+        raise ConfigError(f"{where}: [rate] is per bit of memory and {name!r} strikes none of it; leave [rate] out")
 
 
 def _sampling(table: Any, where: str) -> SamplingSection:

@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib import metadata
 
-from firmware_bridge.errors import ConfigError
+from firmware_bridge.errors import ConfigError, DataError
 from firmware_bridge.streams import MAX_MESSAGE
 from hil.campaign.configuration import CampaignFile
 from hil.campaign.record import SCHEMA_VERSION, Header, RegionRecord, TaskRecord, TensorRecord
 from hil.campaign.task import Nature, Task
 from hil.campaign.workload import Workload, load_workload
 from hil.strikes import SHARED
+from node.model.accumulators import accumulator_bytes
 from node.model.image import TensorSpec
 
 INFERENCE_BYTES = 5
@@ -39,10 +40,15 @@ class Experiment:
     def of(cls, campaign: CampaignFile) -> Experiment:
         """Compile the model, compute the golden outputs and lay out every task."""
         workload = load_workload(campaign)
+        if campaign.fault_model.in_accumulators and not accumulator_bytes(workload.image):
+            raise DataError(
+                f"model {workload.image.name!r} has no sums of products and no means: fault model "
+                f"{campaign.fault_model.name!r} strikes nothing; choose others"
+            )
         nature = Nature.of(
             workload,
             campaign.fault_model,
-            campaign.strikes.regions,
+            campaign.struck_regions,
             seed=campaign.campaign.seed,
             inferences=campaign.campaign.inferences,
         )

@@ -24,10 +24,12 @@ from hil.campaign.trial import judge, trial_row
 from hil.campaign.workload import Workload
 from node.ecc import CODES
 from node.ecc.code import DecodeReport
+from node.model.accumulators import REGION as ACCUMULATORS
 from node.model.effects import Group, WholeRuns, engine_of
 from node.model.frames import Frames, NotIncremental
 from node.model.incremental import IncrementalEngine
 from node.service import split_samples
+from node.struck_sums import StruckSums
 
 MOST_GOLDEN_BYTES = 256 << 20
 """Golden values that are kept at once; a workload with more of them is left to the node."""
@@ -72,6 +74,7 @@ class Golden:
         many = self._engine.frames.products >= MANY_PRODUCTS
         self.outputs: Outputs = self._engine.outputs if many else WholeRuns(image, self._samples).outputs
         self._witness, self._arena = engine_of(image)
+        self._sums = StruckSums(self._witness, self._arena)
         self._witnessed: tuple[tuple[int, ...], int] = ((), 0)
 
     def byte_before(self, samples: tuple[int, ...], step: int, byte: int) -> int:
@@ -82,6 +85,12 @@ class Golden:
         if self._witnessed != (samples, step):
             self._run_witness(samples, step)
         return int(self._arena.view("activations")[byte])
+
+    def byte_of_sum(self, sample: int, fault: Fault) -> int:
+        """Give the byte of a finished sum that a fault strikes, where nothing was struck before."""
+        self._run_witness((sample,), fault.step)
+        self._witnessed = ((), 0)  # to read a sum of floats is to write it to the step's output
+        return self._sums.strike(fault, repaired=True).before
 
     def _run_witness(self, samples: tuple[int, ...], step: int) -> None:
         """Compute up to a moment, since the content of working memory is kept nowhere."""
@@ -186,22 +195,28 @@ class Foresight:
 
     def _strike(self, run: Run, number: int) -> tuple[Readback, ...]:
         """Let the faults happen and give their readbacks."""
-        bytes_now: dict[int, int] = {}
+        bytes_now: dict[tuple[str, int], int] = {}
         readbacks: list[Readback] = []
         for fault in run.faults:
-            if fault.region != "activations":
+            if fault.region not in ("activations", ACCUMULATORS):
                 readbacks.append(self._memory.strike(fault))
                 continue
-            byte = fault.bit >> 3
-            if byte not in bytes_now:
-                bytes_now[byte] = self._golden.byte_before(run.inputs[: number + 1], fault.step, byte)
-            before = bytes_now[byte]
+            cell = fault.region, fault.bit >> 3
+            if cell not in bytes_now:
+                bytes_now[cell] = self._byte_before(run.inputs[: number + 1], fault)
+            before = bytes_now[cell]
             after = struck_byte(before, fault)
             if not self._task.protection.repair_at_once:
-                bytes_now[byte] = after
+                bytes_now[cell] = after
             self._memory.hold(fault)
             readbacks.append(Readback(before=before, after=after))
         return tuple(readbacks)
+
+    def _byte_before(self, samples: tuple[int, ...], fault: Fault) -> int:
+        """Give the undisturbed byte of an activation or of a sum that is struck."""
+        if fault.region == ACCUMULATORS:
+            return self._golden.byte_of_sum(samples[-1], fault)
+        return self._golden.byte_before(samples, fault.step, fault.bit >> 3)
 
 
 def _require_foreseeable(task: Task) -> None:
@@ -220,7 +235,7 @@ def _is_foreseeable(faults: Sequence[Fault]) -> bool:
 
 
 def _computed_with(faults: Sequence[Fault]) -> tuple[Fault, ...]:
-    return tuple(fault for fault in faults if fault.region in ("weights", "activations"))
+    return tuple(fault for fault in faults if fault.region in ("weights", "activations", ACCUMULATORS))
 
 
 def _result(run: Run, forecast: _Forecast) -> RunResult:

@@ -45,6 +45,8 @@ def variants(campaign: CampaignFile, names: Iterable[str] = ()) -> tuple[Campaig
                 cool,
                 fault_model=model,
                 strikes=StrikesSection(fault_model=model.name, regions=campaign.strikes.regions),
+                # A rate is one of memory.
+                rate=None if model.in_accumulators else campaign.rate,
             )
             for model in models
         ),

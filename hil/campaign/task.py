@@ -103,7 +103,7 @@ class Task:
             protection = replace(protection, sequence=nature.inferences)
         layout = layout_of(workload.image, protection)
         space = FaultSpace.of(layout, nature.regions)
-        exposure = space.exposure(protection.time_factor)
+        exposure = space.exposure(_time_factor(protection, nature.model))
         if exposure > MOST_STRIKES:
             raise ConfigError(
                 f"[[protection]] {entry.name!r}: so much larger or slower than the shared cells, it would receive "
@@ -128,7 +128,7 @@ class Task:
     @property
     def mean_strikes(self) -> float:
         """Expected strikes in one trial: one on the shared cells, and those that this protection adds."""
-        return 0.0 if self.control == "null" else self.space.exposure(self.protection.time_factor)
+        return 0.0 if self.control == "null" else self.space.exposure(_time_factor(self.protection, self.nature.model))
 
     def strikes(self, trial: int) -> tuple[Strike, ...]:
         """Give what nature does in a trial; nothing under the control ``null``."""
@@ -137,7 +137,7 @@ class Task:
         window = Window(
             inferences=self.nature.inferences,
             steps=self.nature.n_steps,
-            slowdown=self.protection.slowdown,
+            slowdown=_slowdown(self.protection, self.nature.model),
             copies=self.protection.redundancy,
         )
         return sample_strikes(self.nature.key, trial, self.space, self.nature.model, window)
@@ -160,6 +160,15 @@ class Task:
             )
             for index, strike in enumerate(strikes)
         )
+
+
+def _slowdown(protection: Protection, model: FaultModel) -> float:
+    """Give by how much a protection stretches the time in which cells are there to be struck; sums never idle."""
+    return 1.0 if model.in_accumulators else protection.slowdown
+
+
+def _time_factor(protection: Protection, model: FaultModel) -> float:
+    return protection.redundancy * _slowdown(protection, model)
 
 
 def _run_id(trial: int, index: int) -> int:

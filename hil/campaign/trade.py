@@ -15,6 +15,7 @@ from hil.campaign.configuration import CampaignFile
 from hil.campaign.confirm import confirm_campaign
 from hil.campaign.sensitivity import run_sensitivity, variants
 from hil.progress import ProgressEvent, ProgressSink
+from hil.strikes import PRESETS, preset
 
 SETTINGS_FILE = "trade-settings.json"
 COSTS_FILE = "board.cost.toml"
@@ -84,13 +85,24 @@ def run_trade(
         raise ConfigError("[stop]: a trade compares the same strikes everywhere; take [stop] out and set trials")
     write_bundle(campaign, out)
     _settle(out, settings, costs)
-    folders = run_sensitivity(variants(campaign, settings.fault_models), out=out, options=options, progress=progress)
+    folders = run_sensitivity(
+        variants(campaign, _models_of_memory(campaign, settings)), out=out, options=options, progress=progress
+    )
 
     def fresh(event: ProgressEvent) -> None:
         progress(replace(event, stage=f"fresh strikes: {event.stage}"))
 
     confirm_campaign(folders[0], workers=options.workers, progress=fresh)
     return TradeFolders(directory=out, runs=folders, settings=settings, costs=costs)
+
+
+def _models_of_memory(campaign: CampaignFile, settings: TradeSettings) -> tuple[str, ...]:
+    """Give the presets to try beside the campaign's own: a trade weighs failures in a day, by rates of memory."""
+    models = {name: preset(name) for name in settings.fault_models or PRESETS}
+    for model in (campaign.fault_model, *(models[name] for name in settings.fault_models)):
+        if model.in_accumulators:
+            raise ConfigError(f"fault model {model.name!r}: a trade is of strikes on memory; try it by hil sensitivity")
+    return tuple(name for name, model in models.items() if not model.in_accumulators)
 
 
 def resume_trade(directory: Path, *, workers: int = 1, progress: ProgressSink) -> TradeFolders:

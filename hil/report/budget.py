@@ -39,7 +39,7 @@ class BudgetLine:
 
 
 _UNMODELLED = (
-    "CPU registers and pipeline",
+    "CPU registers other than accumulators, pipeline",
     "CPU and GPU caches",
     "kernel, interpreter and library memory",
     "program code",

@@ -75,9 +75,10 @@ class Costs:
 
 def memory_of(task: TaskRecord) -> Memory:
     """Give the sizes of a task's regions."""
-    own = [region for region in task.regions if region.own]
+    memory = [region for region in task.regions if region.technology != "register"]
+    own = [region for region in memory if region.own]
     return Memory(
-        shared_bytes=sum(region.size_bytes for region in task.regions if not region.own),
+        shared_bytes=sum(region.size_bytes for region in memory if not region.own),
         own_bytes=sum(region.size_bytes for region in own if region.technology != "flash"),
         storage_bytes=sum(region.size_bytes for region in own if region.technology == "flash"),
     )

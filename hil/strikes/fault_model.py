@@ -17,6 +17,7 @@ from hil.strikes.hardware_ecc import HARDWARE_ECC
 KINDS = ("flip", "stuck_at_0", "stuck_at_1", "stuck_at", "random")
 PATTERNS = ("cluster", "byte", "row", "column", "stride")
 ALARMS = ("crash", "deliver")
+CELLS = ("memory", "accumulators")
 MOST_CELLS = 4096
 """Cells that one strike may cover: each is a fault of its own on the wire and in the record."""
 
@@ -61,6 +62,10 @@ class FaultModel:
     hardware_alarm : str
         What an alarm of that code does: ``crash`` (a machine check ends the computer's process) or ``deliver`` (the
         wrong word is delivered all the same, as where nobody listens).
+    cells : str
+        ``memory`` (the regions that a campaign names), or ``accumulators``: finished sums of 32 bits each, in the order
+        of steps and outputs, each bit of them as likely as any other. No code has bits there, so such a model has no
+        ``hardware_ecc``, and a sum is gone after its step, so nothing is stuck.
 
     Examples
     --------
@@ -79,6 +84,7 @@ class FaultModel:
     strides_bytes: tuple[int, ...] = ()
     hardware_ecc: str = "none"
     hardware_alarm: str = "crash"
+    cells: str = "memory"
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "cluster_sizes", _size_table(self.cluster_sizes))
@@ -101,6 +107,16 @@ class FaultModel:
                 f"({WORD_BITS}-bit words in a row of {self.row_bits} cells)"
             )
         self._check_pattern()
+        if self.in_accumulators and (self.kind not in ("flip", "random") or self.hardware_ecc != "none"):
+            raise ConfigError(
+                f"fault model: cells = 'accumulators' with kind = {self.kind!r} and hardware_ecc = "
+                f"{self.hardware_ecc!r}: sums have neither stuck cells nor a code; give kind 'flip' or 'random' alone"
+            )
+
+    @property
+    def in_accumulators(self) -> bool:
+        """True where finished sums are struck instead of memory."""
+        return self.cells == "accumulators"
 
     def _check_pattern(self) -> None:
         object.__setattr__(self, "strides_bytes", _strides(self.strides_bytes))
@@ -198,6 +214,9 @@ def preset(name: str) -> FaultModel:
         ``clusters`` behind the (136,128) correction on the die of DDR5 and LPDDR4/4X.
     ``clusters_secded``
         ``clusters`` behind a memory controller with (72,64) correction, whose alarm ends the process.
+    ``accumulator_bit``
+        One bit of a finished sum flips before it is limited or requantised. Processors keep sums in registers, which
+        have no correction; that every bit of every sum is as likely is an assumption, no source.
     """
     try:
         return PRESETS[name]
@@ -235,9 +254,15 @@ def _near(name: str, known: Mapping[str, object] | tuple[str, ...]) -> str:
 
 
 _CHOICES: Mapping[str, tuple[str, ...]] = MappingProxyType(
-    {"kind": KINDS, "pattern": PATTERNS, "hardware_ecc": ("none", *HARDWARE_ECC), "hardware_alarm": ALARMS}
+    {
+        "kind": KINDS,
+        "pattern": PATTERNS,
+        "hardware_ecc": ("none", *HARDWARE_ECC),
+        "hardware_alarm": ALARMS,
+        "cells": CELLS,
+    }
 )
-_SECONDARY = ("pattern", "count", "strides_bytes", "hardware_ecc", "hardware_alarm")
+_SECONDARY = ("pattern", "count", "strides_bytes", "hardware_ecc", "hardware_alarm", "cells")
 _CLUSTERS = FaultModel(name="clusters", cluster_sizes=((1, 0.723), (2, 0.2216), (3, 0.0369), (6, 0.0185)))
 PRESETS: Mapping[str, FaultModel] = MappingProxyType(
     {
@@ -253,6 +278,7 @@ PRESETS: Mapping[str, FaultModel] = MappingProxyType(
             FaultModel(name="stride", pattern="stride", count=8, strides_bytes=tuple(1 << n for n in range(1, 13))),
             replace(_CLUSTERS, name="clusters_on_die_ecc", hardware_ecc="sec_136_128"),
             replace(_CLUSTERS, name="clusters_secded", hardware_ecc="secded_72_64"),
+            FaultModel(name="accumulator_bit", cells="accumulators"),
         )
     }
 )

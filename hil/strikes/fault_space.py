@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -20,11 +21,20 @@ DEFAULT_STRIKE_REGIONS = ("weights", "activations")
 
 @dataclass(frozen=True, kw_only=True)
 class Cells:
-    """The cells of one region: how many there are, and of which technology."""
+    """The cells of one region: how many there are, and of which technology.
+
+    ``step_ends`` are the numbers of the first bits after those of each step, for cells that exist only while a step
+    runs; empty for memory.
+    """
 
     region: str
     bits: int
     technology: str = "dram"
+    step_ends: tuple[int, ...] = ()
+
+    def step_of(self, bit: int) -> int | None:
+        """Give the step in which alone a bit exists, None for a bit that is always there."""
+        return bisect_right(self.step_ends, bit) if self.step_ends else None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,7 +99,8 @@ class FaultSpace:
             All regions of one computer.
         strike_regions : sequence of str
             Shared regions that are struck, in any order. A region ``check.X`` is struck if ``X`` is; all other
-            regions that a protection adds are struck always.
+            regions that a protection adds are struck always, unless it is accumulators that are struck: they have
+            a rate of their own, beside which memory has none.
         technology_rates : mapping of str to float, optional
             Upset rate per bit of each technology, in any one unit.
         """
@@ -104,9 +115,16 @@ class FaultSpace:
         own: list[Cells] = []
         left_out: list[Cells] = []
         for region in layout:
-            cells = Cells(region=region.name, bits=region.size_bits, technology=region.technology)
+            cells = Cells(
+                region=region.name,
+                bits=region.size_bits,
+                technology=region.technology,
+                step_ends=region.step_ends,
+            )
             guarded = region.name.removeprefix("check.")
-            excluded = guarded in shared_names and guarded not in struck
+            excluded = (guarded in shared_names and guarded not in struck) or (
+                region.own and struck == {"accumulators"}
+            )
             kept = own if region.own else shared
             (left_out if excluded else kept).append(cells)
         return cls(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from firmware_bridge.messages import Fault, FaultKind
 from hil.strikes.fault_model import WORD_BITS, FaultModel
 from hil.strikes.fault_space import Cells, FaultSpace
@@ -17,7 +19,8 @@ def land(strike: Strike, space: FaultSpace, model: FaultModel) -> tuple[Fault, .
     Where the memory corrects errors of its own accord, the faults are what it leaves, in the order of regions and
     bits: none, those that it could not correct, and those that it made itself. Its alarm, if it ends the process,
     is the only fault. A cell that is stuck counts as wrong, whatever it should hold, and nothing is miscorrected
-    there. Storage of another technology than the shared cells has no such correction.
+    there. Storage of another technology than the shared cells has no such correction. Cells that exist only while a
+    step runs are struck in that step, whatever moment was drawn.
 
     Parameters
     ----------
@@ -37,11 +40,23 @@ def land(strike: Strike, space: FaultSpace, model: FaultModel) -> tuple[Fault, .
         if alarm and model.hardware_alarm == "crash":
             return (_fault(strike, "process", 0, FaultKind.INTERRUPT),)
         struck = remaining
-    return tuple(_fault(strike, cells.region, bit, _KINDS[strike.kind]) for cells, bit in struck)
+    return tuple(
+        replace(_fault(strike, cells.region, bit, _KINDS[strike.kind]), step=_moment(strike, cells, bit))
+        for cells, bit in struck
+    )
 
 
 def _fault(strike: Strike, region: str, bit: int, kind: FaultKind) -> Fault:
     return Fault(strike=strike.number, region=region, bit=bit, kind=kind, inference=strike.inference, step=strike.step)
+
+
+def _moment(strike: Strike, cells: Cells, bit: int) -> int:
+    """Give when a strike reaches a bit: in the step of its own, where it has one, of the copy that is struck."""
+    own = cells.step_of(bit)
+    if own is None:
+        return strike.step
+    moments = len(cells.step_ends) + 1
+    return strike.step // moments * moments + own
 
 
 def _behind(ecc: HardwareEcc, struck: list[tuple[Cells, int]], *, stuck: bool) -> tuple[list[tuple[Cells, int]], bool]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -16,9 +16,10 @@ from node.kernels.inference.checked.conv_f32 import checked_conv_f32, kept_words
 from node.kernels.inference.checked.conv_int8 import HEAD, checked_conv_int8, group_bytes
 from node.kernels.inference.checked.digits import KEPT, plane_bytes
 from node.kernels.inference.checked.rows import OTHER_SHAPE
-from node.kernels.inference.checked.sums_f32 import group_words
+from node.kernels.inference.checked.sums_f32 import LARGEST, UNDERFLOW, gamma_of, group_words
 from node.kernels.inference.columns import INVALID, OK, OPCODE
 from node.kernels.inference.tiles import LANES
+from node.model.finished_sums import gathered
 from node.model.image import Image
 from node.model.steps import STEP_WORDS, Opcode, Step
 
@@ -169,6 +170,47 @@ class Abft:
         self.alarm = False
         runner = self._runners.get(number)
         return None if runner is None else runner()
+
+    def sees(self, number: int, changes: Iterable[tuple[int, int, int]]) -> bool:
+        """Tell whether the check of a step would be of other sums.
+
+        Integer sums are checked modulo 2**32: what does not cancel is seen. Floats are seen beyond the bound on their
+        rounding, here without the rounding of this one run.
+
+        Parameters
+        ----------
+        number : int
+            Of the step, whose inputs are in memory.
+        changes : iterable of tuple
+            Number of an output, bits of its sum as computed, and as they are now.
+        """
+        checked = self._steps.get(number)
+        if checked is None or checked.step.opcode in DEPTHWISE:
+            return False
+        if checked.step.opcode == Opcode.CONV_INT8:
+            return sum(after - before for _, before, after in changes) % (1 << 32) != 0
+        pixels: dict[int, float] = {}
+        channels = checked.step.out_c // checked.step.groups
+        with np.errstate(invalid="ignore"):
+            for output, *bits in changes:
+                before, after = np.array(bits, np.uint32).view(np.float32).astype(np.float64)
+                first = output // channels * channels
+                pixels[first] = pixels.get(first, 0.0) + (after - before)
+        return any(self._beyond_bound(checked, first, difference) for first, difference in pixels.items())
+
+    def _beyond_bound(self, checked: CheckedStep, output: int, difference: float) -> bool:
+        """Tell whether rounding does not explain a difference of the sum over the channels of a pixel's group."""
+        channels, blocks = checked.step.out_c // checked.step.groups, -(-checked.depth // LANES) * LANES
+        group = output % checked.step.out_c // channels
+        words = self._memory[2][(self._base + checked.start) // 4 + group * int(group_words(checked.depth)) :]
+        inputs = np.zeros(checked.depth)
+        for tap, values in gathered(self._memory[0], checked.step, output, np.float32):
+            inputs[tap * len(values) : (tap + 1) * len(values)] = np.abs(values)
+        bound = float(words[2 * blocks + 1]) + float(inputs @ words[blocks : blocks + checked.depth])
+        if not bound <= LARGEST:
+            return False
+        gamma = gamma_of(channels, (0, 1, 0, 0, checked.depth))
+        return gamma > 0.0 and not abs(difference) <= gamma * bound + 2 * (checked.depth + LANES) * channels * UNDERFLOW
 
     def _run(self, run: Callable[[int, int], int], frame: int, sums: int) -> int | None:
         status = run(frame, sums)

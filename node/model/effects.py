@@ -15,12 +15,13 @@ from node.arena import Arena
 from node.errors import PayloadCrash
 from node.kernels.inference.incremental import tables
 from node.layout import layout_of
-from node.model.accumulators import ACCUMULATOR_BITS, locate, run_struck_step
+from node.model.accumulators import REGION as ACCUMULATORS
 from node.model.crew import LEAST_WORK, plan_crew
 from node.model.engine import Engine, load_image
 from node.model.image import Image
 from node.protection import Protection
 from node.struck_cells import StruckCells
+from node.struck_sums import StruckSums
 
 Sample = Mapping[str, NDArray[np.generic]]
 
@@ -74,7 +75,8 @@ class Group:
     sample : int
         The input.
     faults : tuple of Fault
-        Distinct bits of ``weights`` and ``activations``, each flipped or stuck from just before its ``step`` on.
+        Distinct bits of ``weights`` and ``activations``, each flipped or stuck from just before its ``step`` on; or
+        distinct bits of ``accumulators``, each flipped in its step.
     """
 
     sample: int
@@ -124,6 +126,7 @@ class WholeRuns:
         self.image = image
         self.n_inputs = len(samples)
         self._engine, self._arena = engine_of(image)
+        self._sums = StruckSums(self._engine, self._arena)
         self._pristine = self._arena.u8.copy()
         self._samples = samples
         self._golden = [self._output(number, None) or b"" for number in range(len(samples))]
@@ -160,9 +163,7 @@ class WholeRuns:
         """Give the output of an input under a fault, None for a crash."""
         self._begin(number)
         try:
-            first = 0
-            if fault is not None:
-                first = self._strike(*fault)
+            first = 0 if fault is None else self._strike(*fault)
             self._engine.run_steps(first, self._engine.n_steps)
         except PayloadCrash:
             return None
@@ -170,21 +171,21 @@ class WholeRuns:
 
     def _strike(self, region: str, bit: int, step: int) -> int:
         """Compute up to a fault, let it happen and give the step that is next."""
-        if region != "accumulators":
+        if region != ACCUMULATORS:
             self._engine.run_steps(0, step)
             self._arena.flip(region, bit)
             return step
-        number, bit = divmod(bit, ACCUMULATOR_BITS)
-        step = int(locate(self.image, np.array([number]))[0][0])
+        fault = Fault(strike=0, region=region, bit=bit)
+        step = self._sums.step_of(fault)
         self._engine.run_steps(0, step)
-        table = self._arena.view("steps").view(np.int64).reshape(self.image.steps.shape)
-        run_struck_step(self._engine, self._arena.u8, table, (number, bit))
+        self._sums.strike(fault)
+        self._engine.run_step(step)
         return step + 1
 
     def _group_output(self, group: Group) -> bytes | None:
         """Give the output under a group of faults, operator by operator."""
         self._begin(group.sample)
-        cells = StruckCells(self._arena, None, _no_interrupt, repair_at_once=False)
+        cells = StruckCells(self._arena, None, self._sums, _no_interrupt, repair_at_once=False)
         try:
             for step in range(self._engine.n_steps + 1):
                 cells.assert_stuck()

@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 from firmware_bridge.errors import DataError
 from firmware_bridge.messages import Fault, FaultKind
 from node.kernels.inference.incremental import tables
+from node.model.accumulators import ACCUMULATOR_BITS, accumulator_bytes, locate
+from node.model.accumulators import REGION as ACCUMULATORS
 from node.model.effects import Group
 from node.model.frames import Frames, Value
 from node.model.image import Image
@@ -40,15 +42,33 @@ def group_table(
     Raises
     ------
     DataError
-        A fault strikes no bit of weights or activations.
+        A fault strikes no bit of weights or activations, or not sums of one step alone.
     """
     bounds = np.zeros((len(groups), 3), np.int64)
     events: list[Event] = []
     for number, group in enumerate(groups):
-        own = sorted(event for fault in group.faults for event in _events(frames, image, fault))
+        if any(fault.region == ACCUMULATORS for fault in group.faults):
+            own = _struck_sums(image, group.faults)
+        else:
+            own = sorted(event for fault in group.faults for event in _events(frames, image, fault))
         bounds[number] = len(events), len(events) + len(own), group.sample - first_sample
         events += own
     return bounds, np.array(events, np.int64).reshape(-1, 5)
+
+
+def _struck_sums(image: Image, faults: Sequence[Fault]) -> list[Event]:
+    """Give an event for each struck sum, with all the bits of it that flip."""
+    bits = np.array([fault.bit for fault in faults], np.int64)
+    known = all(fault.region == ACCUMULATORS and fault.kind is FaultKind.FLIP for fault in faults)
+    if not known or bits.min() < 0 or bits.max() >= 8 * accumulator_bytes(image):
+        raise DataError("bits of accumulators flip by themselves, and only such as there are")
+    steps, outputs = locate(image, bits // ACCUMULATOR_BITS)
+    if len(set(steps.tolist())) > 1:
+        raise DataError("accumulators of several steps are struck: leave them to a whole run")
+    masks: dict[int, int] = {}
+    for output, bit in zip(outputs.tolist(), (bits % ACCUMULATOR_BITS).tolist(), strict=True):
+        masks[output] = masks.get(output, 0) ^ 1 << bit
+    return [(int(steps[0]), tables.SUM_FLIPPED, 0, output, mask) for output, mask in masks.items()]
 
 
 def _events(frames: Frames, image: Image, fault: Fault) -> Iterator[Event]:

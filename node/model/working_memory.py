@@ -164,7 +164,7 @@ class WorkingMemory:
     def run_together(self, groups: NDArray[np.int64], events: NDArray[np.int64]) -> list[bytes]:
         """Give the outputs under groups of faults (see :mod:`node.model.group_table`)."""
         events = events.copy()
-        events[events[:, tables.ACT] != tables.PARAMETER_FLIPPED, tables.PLACE] += self._work
+        events[events[:, tables.ACT] < tables.PARAMETER_FLIPPED, tables.PLACE] += self._work
         outputs = np.zeros((len(groups), self.output_bytes), np.uint8)
         run_groups(self.memory, self.plan, self.state, self.work, (groups, events), (self._places(), outputs))
         self._require_steps()

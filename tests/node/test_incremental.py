@@ -13,7 +13,7 @@ from firmware_bridge.errors import DataError
 from firmware_bridge.messages import Fault, FaultKind
 from hil.compiler import compile_model
 from hil.workloads import digits
-from node.model.accumulators import accumulator_bytes
+from node.model.accumulators import accumulator_bytes, locate
 from node.model.effects import Effect, Effects, Faults, Group, WholeRuns
 from node.model.frames import NotIncremental
 from node.model.image import Image
@@ -80,8 +80,21 @@ def test_random_networks_faults_and_inputs(
         assert "NaN" in str(refused)
 
 
+def struck_sums_on(image: Image, rng: np.random.Generator) -> Group:
+    """Some bits of one finished sum, or neighbours: bits of several sums of one step."""
+    first = int(rng.integers(0, 8 * accumulator_bytes(image) - 1))
+    bits = first // 32 * 32 + np.unique(rng.integers(0, 32, 3)) if rng.random() < 0.5 else np.array([first, first + 1])
+    steps, _ = locate(image, bits // 32)
+    faults = tuple(
+        Fault(strike=0, region="accumulators", bit=int(bit), step=int(steps[0])) for bit in bits[steps == steps[0]]
+    )
+    return Group(sample=int(rng.integers(3)), faults=faults)
+
+
 def group_on(image: Image, rng: np.random.Generator) -> Group:
     """A run of neighbours, a burst, the same bit at a stride, or bits anywhere; flipped or stuck, at one moment."""
+    if rng.random() < 0.25:
+        return struck_sums_on(image, rng)
     shape, step = rng.integers(4), int(rng.integers(0, len(image.steps) + 1))
     cells: set[tuple[str, int]] = set()
     for region in (("weights",), ("activations",), ("weights", "activations"))[rng.integers(3)]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from node.jit import kernel
-from node.kernels.inference.incremental.dirty import enter, lists_of, restore
+from node.kernels.inference.incremental.accumulators import strike_sum
+from node.kernels.inference.incremental.dirty import enter, lists_of, restore, settle
 from node.kernels.inference.incremental.spread import advance
 from node.kernels.inference.incremental.tables import (
     ACT,
@@ -20,10 +21,12 @@ from node.kernels.inference.incremental.tables import (
     ITEM,
     MASK,
     MOMENT,
+    OUT_TENSOR,
     PARAMETER_FLIPPED,
     PLACE,
     START,
     STRUCK_TENSOR,
+    SUM_FLIPPED,
     TENSOR,
 )
 from node.kernels.inference.incremental.whole import run_whole
@@ -62,11 +65,14 @@ def carry_out(memory: Any, plan: Any, state: Any, work: Any, events: Any, frame:
     steps, i = len(plan[0]), 0
     first = events[0, MOMENT] if len(events) > 0 else steps
     for step in range(first, steps + 1):
-        while i < len(events) and events[i, MOMENT] == step and events[i, ACT] != PARAMETER_FLIPPED:
+        while i < len(events) and events[i, MOMENT] == step and events[i, ACT] < PARAMETER_FLIPPED:
             strike_value(memory, plan, state, events[i], frame)
             i += 1
         if step == steps:
             break
+        if i < len(events) and events[i, MOMENT] == step and events[i, ACT] == SUM_FLIPPED:
+            i = strike_sums(memory, plan, state, work[0], (events, i), frame)
+            continue
         struck = i
         while i < len(events) and events[i, MOMENT] == step:
             memory[0][events[i, PLACE]] ^= events[i, MASK]
@@ -75,6 +81,18 @@ def carry_out(memory: Any, plan: Any, state: Any, work: Any, events: Any, frame:
             run_whole(memory, plan, state, step, frame, work)
         else:
             advance(memory, plan, state, work, step)
+
+
+@kernel
+def strike_sums(memory: Any, plan: Any, state: Any, line: Any, struck: Any, frame: int) -> Any:
+    """Flip bits of sums of one step, whose inputs are golden; ``struck`` is (events, the first); give the next one."""
+    events, i = struck
+    step = events[i, MOMENT]
+    while i < len(events):
+        strike_sum(memory, plan, state, (step, frame, events[i, PLACE]), events[i, MASK], line)
+        i += 1
+    settle(memory, plan, state, plan[1][step, OUT_TENSOR])
+    return i
 
 
 @kernel

@@ -131,7 +131,7 @@ def begin(memory: Any, plan: Any, state: Any, work: Any, fault: Any, variant: in
         state[2][tensor] = sizes[FRAMES]
         return step
     if fault[KIND] == ACCUMULATOR:
-        strike_accumulators(memory, plan, state, fault)
+        strike_accumulators(memory, plan, state, fault, work[0])
     elif fault[KIND] == PARAMETER:
         place, mask = fault[ELEMENT] + fault[BIT] // 8, np.uint8(1 << fault[BIT] % 8)
         u8[place] ^= mask

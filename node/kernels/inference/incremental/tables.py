@@ -34,8 +34,9 @@ finished sum of one output, whose number is the ELEMENT."""
 
 MOMENT, ACT, TENSOR, PLACE, MASK = 0, 1, 2, 3, 4
 """Events of a group of faults: step, what happens, the struck tensor, its byte, the bits of it."""
-FLIPPED, SET, CLEARED, PARAMETER_FLIPPED = 0, 1, 2, 3
-"""What happens to these bits: of an activation just before the step, of a parameter of the step."""
+FLIPPED, SET, CLEARED, PARAMETER_FLIPPED, SUM_FLIPPED = 0, 1, 2, 3, 4
+"""What happens to these bits: of an activation just before the step, of a parameter of the step, or of a finished sum.
+The PLACE of a sum is the number of its output, and groups that strike sums strike nothing else."""
 FIRST_EVENT, END_EVENT, FRAME = 0, 1, 2
 """Groups of faults: their events, and the frame that they strike."""
 
