@@ -343,6 +343,8 @@ def split_samples(image: Image, arrays: dict[str, NDArray[np.generic]]) -> list[
     DataError
         An array is missing, or has the wrong dtype, shape or number of samples.
     """
+    if not image.inputs:
+        raise DataError(f"inputs: model {image.name!r} takes none, so that all its outputs are the same: give another")
     counts: dict[str, int] = {}
     shaped: dict[str, NDArray[np.generic]] = {}
     for spec in image.inputs:

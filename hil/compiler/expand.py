@@ -12,6 +12,9 @@ from firmware_bridge.errors import ModelError
 
 LARGEST_PASSES = 4
 
+LOOPS = {"Range"}
+"""Operators that are defined by a loop, which no node runs: they are constant, or refused."""
+
 
 def expand_functions(model: Any, supported: frozenset[str], path: Path) -> Any:
     """Give the model with every operator outside ``supported`` that has a definition replaced by it.
@@ -72,7 +75,7 @@ def _with_constant_types(model: Any) -> Any:
 def _defined(model: Any, supported: frozenset[str]) -> list[tuple[str, str]]:
     """Give the operators to replace, as domain and name."""
     version = _version(model)
-    names = {node.op_type for node in model.graph.node if node.domain in ("", "ai.onnx")} - supported
+    names = {node.op_type for node in model.graph.node if node.domain in ("", "ai.onnx")} - supported - LOOPS
     return sorted(("", name) for name in names if _has_definition(name, version))
 
 

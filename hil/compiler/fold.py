@@ -31,8 +31,8 @@ def fold_constants(model: Any, path: Path) -> None:
         For errors.
     """
     for _ in range(LARGEST_PASSES):
-        shapes = _known_shapes(model, path)
-        if not _fold_once(model, shapes, path):
+        values = _known_values(model, path)
+        if not _fold_once(model, values, path):
             break
     _drop_pass_through(model)
 
@@ -48,7 +48,8 @@ def constant_arrays(model: Any, path: Path) -> dict[str, Any]:
     return arrays
 
 
-def _known_shapes(model: Any, path: Path) -> dict[str, tuple[int, ...]]:
+def _known_values(model: Any, path: Path) -> dict[str, tuple[tuple[int, ...], int]]:
+    """Give shape and type of every value of which both are known."""
     stripped = onnx.ModelProto.FromString(model.SerializeToString())
     del stripped.graph.value_info[:]
     for value in stripped.graph.output:
@@ -57,26 +58,28 @@ def _known_shapes(model: Any, path: Path) -> dict[str, tuple[int, ...]]:
         inferred = onnx.shape_inference.infer_shapes(stripped, data_prop=True, strict_mode=False)
     except (onnx.shape_inference.InferenceError, ValueError, RuntimeError) as error:
         raise ModelError(f"{path}: its shapes do not fit together ({error}): check the export") from error
-    shapes = {}
+    known = {}
     for value in (*inferred.graph.value_info, *inferred.graph.output, *inferred.graph.input):
         kind = value.type.tensor_type
         if kind.HasField("shape") and all(d.HasField("dim_value") for d in kind.shape.dim):
-            shapes[value.name] = tuple(d.dim_value for d in kind.shape.dim)
-    return shapes
+            known[value.name] = (tuple(d.dim_value for d in kind.shape.dim), kind.elem_type)
+    return known
 
 
-def _fold_once(model: Any, shapes: dict[str, tuple[int, ...]], path: Path) -> bool:
+def _fold_once(model: Any, values: dict[str, tuple[tuple[int, ...], int]], path: Path) -> bool:
     constants = constant_arrays(model, path)
     kept = []
     found: dict[str, Any] = {}
     for node in model.graph.node:
         known = constants | found
-        if node.op_type in ("Shape", "Size") and node.input[0] in shapes:
-            found[node.output[0]] = _shape(node, shapes[node.input[0]])
+        if node.op_type in ("Shape", "Size") and node.input[0] in values:
+            found[node.output[0]] = _shape(node, values[node.input[0]][0])
         elif node.op_type not in KEPT and node.domain in ("", "ai.onnx") and _is_constant(node, known):
             found |= _evaluate(model, node, known, path)
         else:
-            kept.append(node)
+            found |= _take_empty(node, known, values)
+            if any(node.output):
+                kept.append(node)
     if not found:
         return False
     copies = [onnx.NodeProto.FromString(node.SerializeToString()) for node in kept]
@@ -85,6 +88,22 @@ def _fold_once(model: Any, shapes: dict[str, tuple[int, ...]], path: Path) -> bo
     tensors = [numpy_helper.from_array(np.asarray(value), name) for name, value in found.items()]
     model.graph.initializer.extend(tensors)
     return True
+
+
+def _take_empty(node: Any, known: dict[str, Any], values: dict[str, tuple[tuple[int, ...], int]]) -> dict[str, Any]:
+    """Take results without elements from a node, which are constants, and what a Concat has nothing of."""
+    empty = {}
+    for index, name in enumerate(node.output):
+        shape, kind = values.get(name, ((), 0))
+        if 0 in shape and kind:
+            empty[name] = np.empty(shape, onnx.helper.tensor_dtype_to_np_dtype(kind))
+            node.output[index] = ""
+    if node.op_type == "Concat":
+        some = [name for name in node.input if name not in known or np.asarray(known[name]).size]
+        if some:
+            del node.input[:]
+            node.input.extend(some)
+    return empty
 
 
 def _shape(node: Any, shape: tuple[int, ...]) -> Any:

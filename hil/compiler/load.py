@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import onnx
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from onnx import numpy_helper
@@ -37,7 +38,8 @@ def load_graph(
     path : Path
         The model, with its external data beside it.
     input_shapes : mapping, optional
-        Shapes for inputs; without it an open first dimension becomes 1 and any other must be known.
+        Shapes for inputs; without it an open first dimension becomes 1 and any other must be known. An input without
+        elements (a cache that is empty) is a constant.
     supported : frozenset of str
         Operators that are kept although ONNX defines them by others.
 
@@ -137,9 +139,11 @@ def _fix_inputs(model: Any, path: Path, shapes: dict[str, Sequence[int]]) -> tup
         kind.shape.ClearField("dim")
         for size in shape:
             kind.shape.dim.add().dim_value = size
-        ports.append(Port(value.name, INPUT_DTYPES[kind.elem_type], shape))
-    if not ports:
-        raise ModelError(f"{path}: the model has no input: there is nothing to run it on")
+        if 0 in shape:
+            empty = np.empty(shape, INPUT_DTYPES[kind.elem_type])
+            model.graph.initializer.append(numpy_helper.from_array(empty, value.name))
+        else:
+            ports.append(Port(value.name, INPUT_DTYPES[kind.elem_type], shape))
     return tuple(ports)
 
 
@@ -153,7 +157,7 @@ def _shape(value: Any, path: Path, given: Sequence[int] | None) -> tuple[int, ..
             raise ModelError(f"{path}: input {value.name!r} declares {declared}, which {shape} does not fit")
     else:
         shape = tuple(1 if i == 0 and size == 0 else size for i, size in enumerate(declared))
-    if any(size < 1 for size in shape):
+    if any(size < (given is None) for size in shape):
         names = [d.dim_param or d.dim_value for d in kind.shape.dim]
         raise ModelError(f"{path}: input {value.name!r} has the open shape {names}: give input_shapes for it")
     size_bytes = math.prod(shape) * _element_bytes(kind.elem_type)

@@ -25,7 +25,7 @@ from hil.compiler.views import (
 )
 from node.kernels.inference.general import codes
 from node.model.steps import Opcode
-from node.model.views import ViewStep, kinds
+from node.model.views import KINDS, ViewStep, kinds
 
 Parameters = Callable[[Node], tuple[float, float]]
 
@@ -224,6 +224,8 @@ def lower_cast(low: Lowering, node: Node) -> None:
     if low.is_constant(node.input(0)):
         low.graph.constants[node.outputs[0]] = low.constant(node, 0).astype(dtype)
         return
+    if dtype not in KINDS:
+        raise node.error(f"gives the type {dtype}: {', '.join(KINDS)} are supported")
     source = operand(low, node, 0)
     if dtype == source.dtype:
         low.values[node.outputs[0]] = low.tensor_of_any_type(node, 0)

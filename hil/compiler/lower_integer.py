@@ -58,10 +58,11 @@ def lower_dequantize(low: Lowering, node: Node) -> None:
     name = node.input(0)
     if name in low.graph.constants:
         integers = low.graph.constants[name]
+        if node.attributes.get("block_size", 0):
+            low.graph.constants[node.outputs[0]] = _dequantise_blocks(low, node, integers)
+            return
         zero = low.graph.constants[node.input(2)] if node.input(2) else np.zeros(1, integers.dtype)
         axis = int(node.attributes.get("axis", 1)) % max(1, integers.ndim)
-        if int(node.attributes.get("block_size", 0)):
-            raise node.error("block_size is not supported: quantise per tensor or per channel")
         scale = low.constant(node, 1)
         if not np.isfinite(scale).all():
             raise node.error(f"its scale {node.input(1)!r} is infinite: quantise the model again")
@@ -74,14 +75,25 @@ def lower_dequantize(low: Lowering, node: Node) -> None:
 
 
 def _along_axis(low: Lowering, node: Node, index: int, source: View) -> View:
-    """Give the scales or zero points of an activation, one for each index of an axis, as floats."""
-    rank = len(source.shape)
-    axis = int(node.attributes.get("axis", 1)) % rank
-    if int(node.attributes.get("block_size", 0)):
-        raise node.error("block_size is not supported: quantise per tensor or per channel")
-    values = low.constant(node, index).astype(np.float32)
-    shape = [-1 if i == axis else 1 for i in range(rank)]
-    return constant_view(low, f"{node.name}.{'scale' if index == 1 else 'zero'}", values.reshape(shape))
+    """Give the scales or zero points of an activation as floats: one for each index of an axis, or for each block."""
+    values = _spread(node, low.constant(node, index).astype(np.float32), source.shape)
+    return constant_view(low, f"{node.name}.{'scale' if index == 1 else 'zero'}", values)
+
+
+def _spread(node: Node, values: Array, shape: tuple[int, ...]) -> Array:
+    """Give scales or zero points so that they broadcast against what is quantised, of that shape."""
+    axis = int(node.attributes.get("axis", 1)) % len(shape)
+    block = int(node.attributes.get("block_size", 0))
+    if block:
+        return np.repeat(values, block, axis).take(range(shape[axis]), axis)
+    return values.reshape([-1 if i == axis else 1 for i in range(len(shape))])
+
+
+def _dequantise_blocks(low: Lowering, node: Node, integers: Array) -> Array:
+    """Give the floats of a constant with a scale for each block of an axis; no kernel multiplies such integers."""
+    zero = _spread(node, low.constant(node, 2), integers.shape).astype(np.int32) if node.input(2) else 0
+    scale = _spread(node, low.constant(node, 1), integers.shape).astype(np.float32)
+    return (integers.astype(np.int32) - zero).astype(np.float32) * scale
 
 
 def _dequantise_channels(low: Lowering, node: Node) -> None:

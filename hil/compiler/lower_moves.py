@@ -73,8 +73,8 @@ def lower_split(low: Lowering, node: Node) -> None:
     if parts is None:
         part = -(-size // count)
         parts = [max(0, min(part, size - i * part)) for i in range(count)]
-    if sum(parts) != size or 0 in parts:
-        raise node.error(f"splits {size} into {parts}: parts of at least 1 that add up are needed")
+    if sum(parts) != size or len(parts) != count:
+        raise node.error(f"splits {size} into {parts}: {count} parts that add up are needed")
     start = 0
     for name, part in zip(node.outputs, parts, strict=True):
         if name:

@@ -9,8 +9,9 @@ import onnx
 import pytest
 
 import hil
-from firmware_bridge.errors import ModelError
+from firmware_bridge.errors import DataError, ModelError
 from hil.compiler import compile_model
+from node.service import split_samples
 from tests.onnx_models import Builder, model_of, run_image, small_cnn
 
 WORKLOADS = Path(hil.__file__).parent / "workloads"
@@ -160,11 +161,28 @@ def test_model_that_computes_nothing_copies_its_input(tmp_path: Path) -> None:
     np.testing.assert_array_equal(output, x)
 
 
-def test_model_without_input(tmp_path: Path) -> None:
+def test_model_without_input_has_nothing_to_be_run_on(tmp_path: Path) -> None:
     b = Builder()
     model = model_of([onnx.helper.make_node("Relu", [b.weights(1, 4)], ["y"])], b.constants, (1, 4), "y")
     del model.graph.input[:]
-    refused(save(model, tmp_path / "m.onnx"), "no input")
+    image = compile_model(save(model, tmp_path / "m.onnx"))
+    assert run_image(image, {})["y"].shape == (1, 4)
+    with pytest.raises(DataError, match="takes none"):
+        split_samples(image, {})
+
+
+def test_a_cache_that_is_empty_is_a_constant(tmp_path: Path) -> None:
+    """Exporters of decoders give the first call a cache of length 0, which is joined with what the call adds."""
+    nodes = [
+        onnx.helper.make_node("Concat", ["past", "x"], ["all"], axis=1),
+        onnx.helper.make_node("Split", ["all", "parts"], ["none", "y"], axis=1),
+    ]
+    model = model_of(nodes, [onnx.numpy_helper.from_array(np.array([0, 4]), "parts")], (1, 4), "y")
+    model.graph.input.append(onnx.helper.make_tensor_value_info("past", onnx.TensorProto.FLOAT, (1, "past_length")))
+    image = compile_model(save(model, tmp_path / "m.onnx"), {"past": (1, 0)})
+    assert [spec.name for spec in image.inputs] == ["x"]
+    x = np.arange(4, dtype=np.float32).reshape(1, 4)
+    np.testing.assert_array_equal(run_image(image, {"x": x})["y"], x)
 
 
 def test_constant_output(tmp_path: Path) -> None:
