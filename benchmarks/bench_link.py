@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from benchmarks.contest import Contest
+from benchmarks.raw_lines import CONTESTS as RAW_LINES
 from benchmarks.zmodem import against_zmodem
 from firmware_bridge.channel import Channel
 from firmware_bridge.framing import FrameDecoder, encode_frame
@@ -158,7 +159,7 @@ CONTESTS = {
     "goodput-1e-4": lambda: goodput(1e-4),
     "zmodem": lambda: against_zmodem(0.0),
     "zmodem-1e-5": lambda: against_zmodem(1e-5),
-}
+} | RAW_LINES
 
 
 def test_link(benchmark, side):

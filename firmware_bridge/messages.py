@@ -304,7 +304,8 @@ class Telemetry:
 
     ``plant_c`` is what the host sent, ``board_c`` the board's own sensor (NaN where it has none).
     ``throttled`` has the bits of the Raspberry Pi's ``get_throttled``. ``load`` is the share of time spent
-    computing since the previous telemetry, ``clock_ratio`` the share of the full clock that is allowed.
+    computing since the previous telemetry, ``clock_ratio`` the share of the full clock that is allowed. ``sensors``
+    says where the board's own figures come from, here and in run results.
     """
 
     uptime_ms: U32
@@ -323,6 +324,7 @@ class Telemetry:
     alarms: U32
     recomputed_steps: U32
     crc_engine: Text
+    sensors: Text
 
 
 @dataclass(frozen=True, kw_only=True)

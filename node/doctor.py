@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from firmware_bridge import crc
 from firmware_bridge.terminal import holder
+from node.governor import ThrottleFlag
 from node.machine import Check, Machine
 from node.uart import (
     MINI_UART,
@@ -53,18 +54,43 @@ def check_kernel_cache() -> Check:
     return Check(name="kernel cache", finding=f"{jit.CACHE_DIRECTORY} ({held} compiled)", remedy=cold)
 
 
-def check_sensors(machine: Machine) -> Check:
-    """Tell which thermometer, clock and throttle flags the board has."""
+def check_sensors(machine: Machine) -> list[Check]:
+    """Tell which thermometer, clock and throttle flags the board has, and what its flags say."""
     vitals = Sensors(machine.root).read()
-    sources = {
-        "temperature": vitals.temperature_source,
-        "clock": vitals.clock_source,
-        "throttle flags": vitals.throttled_source,
-    }
-    found = [f"{what} ({source})" for what, source in sources.items() if source != NONE]
-    missing = [f"no {what}" for what, source in sources.items() if source == NONE]
+    found = [f"{what} ({source})" for what, source in vitals.sources.items() if source != NONE]
+    missing = [f"no {what}" for what, source in vitals.sources.items() if source == NONE]
     note = " (recorded as missing; usual off a Raspberry Pi and in containers)" if missing else ""
-    return Check(name="sensors", finding=", ".join(found + missing) + note)
+    checks = [Check(name="sensors", finding=", ".join(found + missing) + note), *_check_limits(machine)]
+    if vitals.throttled is not None:
+        checks.append(_check_flags(ThrottleFlag(vitals.throttled)))
+    return checks
+
+
+def _check_flags(flags: ThrottleFlag) -> Check:
+    names = [flag.name.lower().replace("_", " ") for flag in ThrottleFlag if flag in flags and flag.name]
+    supply = ThrottleFlag.UNDER_VOLTAGE | ThrottleFlag.HAS_BEEN_UNDER_VOLTAGE
+    cool = "times are those of a slower clock: cool the board, and boot it again to forget what has been"
+    remedy = (
+        "use the board's own power supply and a short cable: its clock falls with the voltage"
+        if flags & supply
+        else cool
+    )
+    return Check(name="throttling", finding=", ".join(names) or "none since boot", remedy=remedy if names else "")
+
+
+def _check_limits(machine: Machine) -> Iterator[Check]:
+    """Tell which clocks are held below what their processors can do, as a node that was killed may leave them."""
+    for path in machine.find("sys/devices/system/cpu/cpufreq", ("policy*/scaling_max_freq",)):
+        limit, most = (
+            machine.read(str(path.with_name(name).relative_to(machine.root)))
+            for name in ("scaling_max_freq", "cpuinfo_max_freq")
+        )
+        if limit.isdecimal() and most.isdecimal() and int(limit) < int(most):
+            yield Check(
+                name=f"clock limit of {path.parent.name}",
+                finding=f"{int(limit) / 1000:.0f} of {int(most) / 1000:.0f} MHz",
+                remedy=f"echo {most} | sudo tee /{path.relative_to(machine.root)}, unless the limit is meant",
+            )
 
 
 def check_serial_ports(machine: Machine) -> list[Check]:
@@ -142,7 +168,7 @@ def examine(machine: Machine | None = None) -> list[Check]:
     return [
         check_crc(),
         check_kernel_cache(),
-        check_sensors(machine),
+        *check_sensors(machine),
         check_system(machine),
         check_compiler(machine),
         check_watchdog(machine),

@@ -260,13 +260,13 @@ class Service:
         return self._samples[0]
 
     def _telemetry(self, _message: TelemetryRequest) -> Telemetry:
-        throttle = self._throttle
+        throttle, vitals = self._throttle, self._throttle.vitals()
         counters = self._computer.counters if self._computer is not None else Counters()
         return Telemetry(
             uptime_ms=int((time.monotonic() - self._started_s) * 1000),
             state=self._state(),
             plant_c=throttle.plant_c,
-            board_c=throttle.vitals().temperature_c,
+            board_c=vitals.temperature_c,
             clock_mhz=throttle.clock_mhz,
             clock_ratio=throttle.ratio,
             throttled=throttle.flags,
@@ -279,6 +279,7 @@ class Service:
             alarms=counters.alarms,
             recomputed_steps=counters.recomputed_steps,
             crc_engine=crc.engine(),
+            sensors=", ".join(f"{figure}: {source}" for figure, source in vitals.sources.items()),
         )
 
     def _state(self) -> str:

@@ -35,6 +35,15 @@ class Vitals:
     throttled: int | None
     throttled_source: str
 
+    @property
+    def sources(self) -> dict[str, str]:
+        """What each figure was read from."""
+        return {
+            "temperature": self.temperature_source,
+            "clock": self.clock_source,
+            "throttle flags": self.throttled_source,
+        }
+
 
 class Sensors:
     """Reads the board's sensors; what exists is looked up once, so that a reading costs microseconds.

@@ -168,6 +168,7 @@ def telemetry(plant_c: float) -> m.Telemetry:
         alarms=0,
         recomputed_steps=0,
         crc_engine="crcmod C",
+        sensors="temperature: none",
     )
 
 

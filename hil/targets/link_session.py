@@ -146,6 +146,7 @@ class LinkSession:
             "clock_sync": f"known within {clock.uncertainty_s * 1e6:.0f} us ({clock.samples} samples)",
             "crc_engine": telemetry.crc_engine,
             "throttle_actuator": telemetry.throttle_actuator,
+            "sensors": telemetry.sensors,
         }
 
     def counters(self) -> dict[str, int]:

@@ -89,7 +89,11 @@ class SimSession:
     def facts(self) -> dict[str, str]:
         """Say what the node says about itself."""
         telemetry = self.telemetry()
-        return {"crc_engine": telemetry.crc_engine, "throttle_actuator": telemetry.throttle_actuator}
+        return {
+            "crc_engine": telemetry.crc_engine,
+            "throttle_actuator": telemetry.throttle_actuator,
+            "sensors": telemetry.sensors,
+        }
 
     def counters(self) -> dict[str, int]:
         """Give nothing: there is no link."""

@@ -106,6 +106,7 @@ class FakeNode:
             alarms=0,
             recomputed_steps=0,
             crc_engine="none",
+            sensors="none",
         )
 
 

@@ -101,6 +101,7 @@ class StandinService:
             alarms=0,
             recomputed_steps=0,
             crc_engine="none",
+            sensors="none",
         )
 
     def close(self) -> None:

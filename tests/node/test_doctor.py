@@ -25,15 +25,43 @@ def port(root: Path, name: str) -> Path:
 def test_sensors_are_named_with_their_source(tmp_path: Path) -> None:
     put(tmp_path, "sys/class/thermal/thermal_zone0/temp", "48123\n")
     put(tmp_path, "sys/class/thermal/thermal_zone0/type", "cpu-thermal\n")
-    finding = doctor.check_sensors(Machine(root=tmp_path)).finding
+    finding = doctor.check_sensors(Machine(root=tmp_path))[0].finding
     assert "temperature (thermal_zone0)" in finding
     assert "no clock, no throttle flags" in finding
 
 
 def test_missing_sensors_need_no_repair(tmp_path: Path) -> None:
-    check = doctor.check_sensors(Machine(root=tmp_path))
+    (check,) = doctor.check_sensors(Machine(root=tmp_path))
     assert check.finding.startswith("no temperature, no clock, no throttle flags")
     assert check.remedy == ""
+
+
+@pytest.mark.parametrize(
+    ("answer", "finding", "word"),
+    [
+        ("throttled=0x0", "none since boot", ""),
+        ("throttled=0x50005", "under voltage, throttled, has been under voltage, has been throttled", "power supply"),
+        ("throttled=0x60000", "has been capped, has been throttled", "cool the board"),
+    ],
+)
+def test_what_the_firmware_says_of_voltage_and_heat(tmp_path: Path, answer: str, finding: str, word: str) -> None:
+    put(tmp_path, "usr/bin/vcgencmd", f'#!/bin/sh\n[ "$1" = get_throttled ] && echo {answer}\n')
+    (tmp_path / "usr/bin/vcgencmd").chmod(0o755)
+    check = doctor.check_sensors(Machine(root=tmp_path))[-1]
+    assert (check.name, check.finding) == ("throttling", finding)
+    assert word in check.remedy
+    assert bool(word) == bool(check.remedy)
+
+
+def test_a_clock_that_was_left_limited(tmp_path: Path) -> None:
+    policy = "sys/devices/system/cpu/cpufreq/policy0"
+    put(tmp_path, f"{policy}/cpuinfo_max_freq", "1800000\n")
+    put(tmp_path, f"{policy}/scaling_max_freq", "1800000\n")
+    assert len(doctor.check_sensors(Machine(root=tmp_path))) == 1
+    put(tmp_path, f"{policy}/scaling_max_freq", "600000\n")
+    check = doctor.check_sensors(Machine(root=tmp_path))[-1]
+    assert check.finding == "600 of 1800 MHz"
+    assert f"echo 1800000 | sudo tee /{policy}/scaling_max_freq" in check.remedy
 
 
 def test_no_serial_ports(tmp_path: Path) -> None:

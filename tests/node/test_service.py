@@ -295,6 +295,7 @@ def test_telemetry_counts_until_a_reset(service: Service) -> None:
     assert (seen.plant_c, seen.clock_mhz, seen.throttled & 0xF) == (90.0, 600.0, 4)
     assert seen.throttle_actuator in ("pause", "cpufreq")
     assert seen.crc_engine == crc.engine()
+    assert [part.split(": ")[0] for part in seen.sensors.split(", ")] == ["temperature", "clock", "throttle flags"]
     service.handle(Reset())
     seen = telemetry(service)
     assert (seen.inferences, seen.corrected_words, seen.detected_words) == (0, 0, 0)
