@@ -16,7 +16,8 @@ from statistics import median
 import hil
 from benchmarks.contest import Contest, NotMeasurable
 from firmware_bridge.bridge import Bridge
-from firmware_bridge.messages import BlobKind, Fault
+from firmware_bridge.loading import BlobKind
+from firmware_bridge.messages import Fault
 from hil.targets.hosts import PtyHost
 from hil.workloads import BUILTIN
 from node.ecc.pacing import LONGEST_DELAY_S

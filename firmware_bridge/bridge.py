@@ -16,6 +16,7 @@ from .clock_sync import ClockSample, ClockSync, synchronise
 from .crc import crc32
 from .errors import DataError, LinkError, LinkLost, PortError, Refused
 from .link_stats import LinkStats
+from .loading import BlobKind, LoadBegin, LoadChunk, LoadStatus
 from .measuring import Measure, Measured
 from .transport import Transport, open_transport
 
@@ -142,7 +143,7 @@ class Bridge:
             )
         return reply
 
-    def load(self, kind: m.BlobKind, data: bytes, progress: Callable[[int, int], None] | None = None) -> m.LoadStatus:
+    def load(self, kind: BlobKind, data: bytes, progress: Callable[[int, int], None] | None = None) -> LoadStatus:
         """Upload a blob, from where an earlier upload of the same one stopped.
 
         Parameters
@@ -162,7 +163,7 @@ class Bridge:
             If all bytes arrived and the node still does not hold them.
         """
         size = len(data)
-        status = self._ask(m.LoadBegin(kind=kind, size=size, crc32=crc32(data)), m.LoadStatus)
+        status = self._ask(LoadBegin(kind=kind, size=size, crc32=crc32(data)), LoadStatus)
         if not status.complete:
             status = self._upload(kind, data, status.received, progress)
         if not status.complete:
@@ -170,15 +171,15 @@ class Bridge:
         return status
 
     def _upload(
-        self, kind: m.BlobKind, data: bytes, start: int, progress: Callable[[int, int], None] | None
-    ) -> m.LoadStatus:
+        self, kind: BlobKind, data: bytes, start: int, progress: Callable[[int, int], None] | None
+    ) -> LoadStatus:
         chunks = (
-            m.LoadChunk(kind=kind, offset=offset, data=data[offset : offset + CHUNK_BYTES])
+            LoadChunk(kind=kind, offset=offset, data=data[offset : offset + CHUNK_BYTES])
             for offset in range(start, len(data), CHUNK_BYTES)
         )
-        status = m.LoadStatus(received=start, complete=False)
+        status = LoadStatus(received=start, complete=False)
         for _, reply in self.ask_many(chunks, CHUNKS_UNDER_WAY):
-            status = _expect(reply, m.LoadStatus)
+            status = _expect(reply, LoadStatus)
             if progress is not None:
                 progress(status.received, len(data))
         return status

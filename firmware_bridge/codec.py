@@ -18,12 +18,13 @@ from typing import Any
 from . import messages as m
 from .crc import crc32
 from .errors import DataError
+from .loading import LoadBegin, LoadChunk, LoadStatus
 from .measuring import Measure, Measured
 
 TYPE_NUMBERS: dict[type[Any], int] = {
     m.HelloRequest: 1,
-    m.LoadBegin: 2,
-    m.LoadChunk: 3,
+    LoadBegin: 2,
+    LoadChunk: 3,
     m.Configure: 4,
     m.Inject: 5,
     m.SetTemperature: 6,
@@ -38,7 +39,7 @@ TYPE_NUMBERS: dict[type[Any], int] = {
     m.Infer: 15,
     Measure: 16,
     m.Hello: 129,
-    m.LoadStatus: 130,
+    LoadStatus: 130,
     m.Done: 131,
     m.Injected: 132,
     m.RunResult: 133,

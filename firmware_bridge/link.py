@@ -15,6 +15,8 @@ from .apids import APID_ACK, APID_SYNC, DATA, PART, STREAM_OF, UNRELIABLE
 from .estimate import FrameSize, RoundTrip
 from .framing import DELIMITER, FrameDecoder, encode_frame
 from .link_stats import LinkStats, gathered
+from .outbound import FrameMaker
+from .pacing import Pace
 from .packets import (
     COUNT_MODULUS,
     HEADER_BYTES,
@@ -23,7 +25,6 @@ from .packets import (
     SpacePacket,
     decode_packet,
     encode_packet,
-    join_packet,
 )
 from .sender import Sender
 from .session import Sync, SyncKind, check_peer
@@ -47,8 +48,6 @@ BATCH_BYTES = 4096
 
 _SYNC_REPEAT_S = 0.1
 _SYNC_REPEAT_LIMIT_S = 0.5
-_PACING_SLACK_S = 0.003
-_CLOCK_TICK_S = 1e-6
 _NEVER = float("inf")
 _OLD_SESSIONS = 16
 
@@ -89,9 +88,9 @@ class Link:
     ) -> None:
         self._is_host = role == "host"
         self._out_type = PacketType.TELECOMMAND if self._is_host else PacketType.TELEMETRY
-        self._out_idents = [self._out_type << 12 | apid for apid in STREAM_OF]
+        self._frames = FrameMaker(self._out_type)
         self._in_streams = {(1 - self._out_type) << 12 | apid: stream for apid, stream in STREAM_OF.items()}
-        self._baud = baud
+        self._pace = Pace(baud)
         self._nonce_source = nonce
         self._decoder = FrameDecoder()
         self._stats = LinkStats()
@@ -105,9 +104,7 @@ class Link:
         self._sync_at_s: float | None = 0.0 if self._is_host else None
         self._sync_repeat_s = _SYNC_REPEAT_S
         self._ack_at_s: float | None = None
-        self._line_free_s = 0.0
         self._heard_s = 0.0
-        self._counts = {APID_SYNC: 0, APID_ACK: 0}
         self._start_streams()
 
     def _start_streams(self) -> None:
@@ -153,11 +150,11 @@ class Link:
     def send_at_once(self, message: bytes, urgent: bool, now_s: float) -> bytes | None:
         """Give the frame of a message that can go out alone and now; None leaves it to :meth:`send`."""
         ack_s, stream = self._ack_at_s, Stream.URGENT if urgent else Stream.BULK
-        if not self._open or self._control or (ack_s is not None and (ack_s <= now_s or self._baud is not None)):
+        if not self._open or self._control or (ack_s is not None and (ack_s <= now_s or self._pace.limited)):
             return None
-        if not self._line_is_free(now_s, 0) or (numbers := self._sender.at_once(message, stream, now_s)) is None:
+        if not self._pace.has_room(0, now_s) or (numbers := self._sender.at_once(message, stream, now_s)) is None:
             return None
-        frame = self._part(stream, SequenceFlags.UNSEGMENTED, *numbers, message)
+        frame = self._frames.part(stream, SequenceFlags.UNSEGMENTED, numbers, self._nonce, message)
         self._stats.messages_sent += 1
         self._count_sent(1, len(frame), now_s)
         return frame
@@ -189,7 +186,7 @@ class Link:
     def probe(self) -> None:
         """Host: ask the node for a sign of life. The session goes on."""
         if self._open:
-            self._control.append(self._sync_frame(SyncKind.PROBE, self._nonce))
+            self._control.append(self._frames.sync(SyncKind.PROBE, self._nonce))
 
     def _leave_session(self) -> None:
         self._open = False
@@ -233,7 +230,7 @@ class Link:
         if receiver.urgent_ack or receiver.unacknowledged >= ACK_EVERY:
             self._ack_at_s = now_s
         elif receiver.unacknowledged and self._ack_at_s is None:
-            rides_along = self._baud is not None and self._sender.ready
+            rides_along = self._pace.limited and self._sender.ready
             self._ack_at_s = now_s + (RIDE_DELAY_S if rides_along else ACK_DELAY_S)
         return heard
 
@@ -272,7 +269,7 @@ class Link:
             self._size.restrict(sync.max_body)
             self._accept_session(nonce)
         elif kind == SyncKind.PROBE and self._open and nonce == self._nonce:
-            self._control.append(self._sync_frame(SyncKind.CONFIRM, nonce))
+            self._control.append(self._frames.sync(SyncKind.CONFIRM, nonce))
         else:
             self._say_unknown(nonce & 0xFFFF)
 
@@ -291,11 +288,11 @@ class Link:
             self._open = True
             self._control = []
             self._stats.sessions += 1
-        self._control.append(self._sync_frame(SyncKind.CONFIRM, nonce))
+        self._control.append(self._frames.sync(SyncKind.CONFIRM, nonce))
 
     def _say_unknown(self, tag: int) -> None:
         if not self._control:
-            self._control.append(self._sync_frame(SyncKind.UNKNOWN, tag))
+            self._control.append(self._frames.sync(SyncKind.UNKNOWN, tag))
 
     # ---- bytes out ---------------------------------------------------------------------------------------------
 
@@ -307,12 +304,13 @@ class Link:
         self._sender.expire(now_s)
         out = self._due_control(now_s)
         control = size = sum(map(len, out)) if out else 0
-        while self._open and size < BATCH_BYTES and self._line_is_free(now_s, size - control):
+        while self._open and size < BATCH_BYTES and self._pace.has_room(size - control, now_s):
             chosen = self._sender.transmit(now_s)
             if chosen is None:
                 break
             packet, transmission = chosen
-            frame = self._part(packet.stream, packet.flags, packet.count, transmission, packet.data)
+            numbers = packet.count, transmission
+            frame = self._frames.part(packet.stream, packet.flags, numbers, self._nonce, packet.data)
             if packet.tries > 1:
                 frame = DELIMITER + frame  # the delimiter of the frame before may be what was lost
             out.append(frame)
@@ -323,8 +321,7 @@ class Link:
         return b"".join(out) if len(out) != 1 else out[0]
 
     def _count_sent(self, frames: int, size: int, now_s: float) -> None:
-        if self._baud is not None and size:
-            self._line_free_s = max(now_s, self._line_free_s) + size * 10 / self._baud
+        self._pace.sent(size, now_s)
         self._stats.frames_sent += frames
         self._stats.bytes_sent += size
 
@@ -346,24 +343,19 @@ class Link:
             if timer_s is not None and timer_s < first_s:
                 first_s = timer_s
             if self._sender.ready:
-                first_s = min(first_s, self._line_free_s - _PACING_SLACK_S + _CLOCK_TICK_S)
+                first_s = min(first_s, self._pace.room_s)
         return None if first_s == _NEVER else max(now_s, first_s)
 
     def _may_ride(self, now_s: float) -> bool:
         """Whether a packet of data goes out now, on a line where that is not always so."""
-        return self._baud is not None and self._sender.ready and self._line_is_free(now_s, 0)
-
-    def _line_is_free(self, now_s: float, size: int) -> bool:
-        if self._baud is None:
-            return True
-        return max(now_s, self._line_free_s) + size * 10 / self._baud <= now_s + _PACING_SLACK_S
+        return self._pace.limited and self._sender.ready and self._pace.has_room(0, now_s)
 
     def _due_control(self, now_s: float) -> list[bytes]:
         out: list[bytes] = []
         if self._control:
             out, self._control = self._control, out
         if self._sync_at_s is not None and now_s >= self._sync_at_s:
-            out.append(self._sync_frame(SyncKind.OPEN, self._nonce))
+            out.append(self._frames.sync(SyncKind.OPEN, self._nonce))
             self._sync_at_s = now_s + self._sync_repeat_s
             self._sync_repeat_s = min(_SYNC_REPEAT_LIMIT_S, self._sync_repeat_s * 1.5)
         if self._receiver.urgent_ack:
@@ -372,8 +364,7 @@ class Link:
             self._ack_at_s = None
             blocks = self._receiver.acknowledgement()
             if blocks is not None:
-                data = (self._nonce & 0xFFFF).to_bytes(2, "big") + blocks
-                out.append(self._frame(APID_ACK, SequenceFlags.UNSEGMENTED, self._count(APID_ACK), data))
+                out.append(self._frames.acknowledgement(self._nonce, blocks))
                 self._stats.acks_sent += 1
         return out
 
@@ -386,21 +377,3 @@ class Link:
         self._old_nonces.append(self._nonce)
         self._leave_session()
         self._say_unknown(tag)
-
-    def _sync_frame(self, kind: SyncKind, nonce: int) -> bytes:
-        data = Sync.ours(kind, nonce).encode()
-        frame = self._frame(APID_SYNC, SequenceFlags.UNSEGMENTED, self._count(APID_SYNC), data)
-        return DELIMITER + frame  # the leading delimiter ends whatever noise came before
-
-    def _count(self, apid: int) -> int:
-        count = self._counts[apid]
-        self._counts[apid] = (count + 1) % COUNT_MODULUS
-        return count
-
-    def _part(self, stream: Stream, flags: int, count: int, transmission: int, data: bytes) -> bytes:
-        control, length = flags << 14 | count & (COUNT_MODULUS - 1), len(data) + PART.size - HEADER_BYTES - 1
-        head = PART.pack(self._out_idents[stream], control, length, self._nonce & 0xFFFF, transmission & 0xFFFF)
-        return encode_frame(head + data)
-
-    def _frame(self, apid: int, flags: int, count: int, data: bytes) -> bytes:
-        return encode_frame(join_packet(self._out_type, apid, flags, count & (COUNT_MODULUS - 1), data))

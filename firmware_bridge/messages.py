@@ -12,6 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import IntEnum
 
+from .loading import LoadBegin, LoadChunk, LoadStatus
 from .measuring import Measure, Measured
 from .wire_types import F32, U8, U16, U32, U64, Blob, Flag, Text
 
@@ -31,13 +32,6 @@ class FaultKind(IntEnum):
     STUCK_AT_0 = 1
     STUCK_AT_1 = 2
     INTERRUPT = 3
-
-
-class BlobKind(IntEnum):
-    """What a bulk upload is."""
-
-    IMAGE = 0
-    INPUTS = 1
 
 
 class AbnormalKind(IntEnum):
@@ -86,24 +80,6 @@ class HelloRequest:
     """Ask who is there."""
 
     protocol: U16 = PROTOCOL_VERSION
-
-
-@dataclass(frozen=True, kw_only=True)
-class LoadBegin:
-    """Announce a blob; the reply says how many bytes of it the node already holds."""
-
-    kind: BlobKind
-    size: U32
-    crc32: U32
-
-
-@dataclass(frozen=True, kw_only=True)
-class LoadChunk:
-    """Bytes of the announced blob from ``offset`` on."""
-
-    kind: BlobKind
-    offset: U32
-    data: Blob
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -207,14 +183,6 @@ class Hello:
     boot_id: U64
     state: Text
     uart: Text = ""
-
-
-@dataclass(frozen=True, kw_only=True)
-class LoadStatus:
-    """How many bytes of the blob are held, and whether it is complete, verified and in use."""
-
-    received: U32
-    complete: Flag
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,6 +1,6 @@
 """What answers requests in the computing process, and that process's loop.
 
-The supervisor sends one message at a time. :class:`~firmware_bridge.messages.LoadBegin` tells the computer to
+The supervisor sends one message at a time. :class:`~firmware_bridge.LoadBegin` tells the computer to
 load the blob that now lies in the storage folder; everything else goes to the service as it is.
 """
 
@@ -16,16 +16,8 @@ from pathlib import Path
 from typing import Protocol
 
 from firmware_bridge.errors import FlightNodeError
-from firmware_bridge.messages import (
-    Abnormal,
-    AbnormalKind,
-    BlobKind,
-    Done,
-    Failed,
-    LoadBegin,
-    Message,
-    Progress,
-)
+from firmware_bridge.loading import BlobKind, LoadBegin
+from firmware_bridge.messages import Abnormal, AbnormalKind, Done, Failed, Message, Progress
 from node.blob_store import blob_path
 from node.errors import PayloadCrash, PayloadHang
 from node.pipe import MessagePipe

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from firmware_bridge.crc import crc32
 from firmware_bridge.errors import DataError
-from firmware_bridge.messages import BlobKind, LoadBegin, LoadChunk
+from firmware_bridge.loading import BlobKind, LoadBegin, LoadChunk
 
 READ_BYTES = 1 << 20
 SUFFIX = {BlobKind.IMAGE: ".image", BlobKind.INPUTS: ".npz"}

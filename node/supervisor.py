@@ -16,6 +16,7 @@ from importlib import metadata
 
 from firmware_bridge import codec
 from firmware_bridge.errors import DataError, FlightNodeError
+from firmware_bridge.loading import LoadBegin, LoadChunk, LoadStatus
 from firmware_bridge.messages import (
     Abnormal,
     AbnormalKind,
@@ -24,9 +25,6 @@ from firmware_bridge.messages import (
     Failed,
     Hello,
     HelloRequest,
-    LoadBegin,
-    LoadChunk,
-    LoadStatus,
     Message,
     Progress,
     SetTemperature,

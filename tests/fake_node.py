@@ -13,6 +13,7 @@ from firmware_bridge import messages as m
 from firmware_bridge.channel import Channel
 from firmware_bridge.crc import crc32
 from firmware_bridge.errors import LinkError
+from firmware_bridge.loading import BlobKind, LoadBegin, LoadChunk, LoadStatus
 from firmware_bridge.responder import Replies
 from firmware_bridge.transport import Listener, Transport
 
@@ -36,8 +37,8 @@ class FakeNode:
         self.boot_id = 22
         self.protocol = m.PROTOCOL_VERSION
         self.executed: Counter[str] = Counter()
-        self.blobs = {kind: bytearray() for kind in m.BlobKind}
-        self.announced: dict[m.BlobKind, m.LoadBegin] = {}
+        self.blobs = {kind: bytearray() for kind in BlobKind}
+        self.announced: dict[BlobKind, LoadBegin] = {}
         self.celsius = 0.0
         self.ended_with: LinkError | None = None
 
@@ -83,12 +84,12 @@ class FakeNode:
                     boot_id=self.boot_id,
                     state="ready",
                 )
-            case m.LoadBegin():
+            case LoadBegin():
                 if self.announced.get(message.kind) != message:
                     self.announced[message.kind] = message
                     self.blobs[message.kind] = bytearray()
                 return self._load_status(message.kind)
-            case m.LoadChunk():
+            case LoadChunk():
                 blob = self.blobs[message.kind]
                 if message.offset == len(blob):
                     blob += message.data
@@ -110,10 +111,10 @@ class FakeNode:
                 self.celsius = message.celsius
         return m.Done()
 
-    def _load_status(self, kind: m.BlobKind) -> m.LoadStatus:
+    def _load_status(self, kind: BlobKind) -> LoadStatus:
         blob, announced = bytes(self.blobs[kind]), self.announced[kind]
         complete = len(blob) == announced.size and crc32(blob) == announced.crc32
-        return m.LoadStatus(received=len(blob), complete=complete)
+        return LoadStatus(received=len(blob), complete=complete)
 
 
 def run_result(run: m.Run) -> m.RunResult:

@@ -9,8 +9,9 @@ from typing import Self
 
 from firmware_bridge.bridge import Bridge
 from firmware_bridge.errors import LinkLost, PortError
+from firmware_bridge.loading import BlobKind
 from firmware_bridge.measuring import Measure, Measured
-from firmware_bridge.messages import BlobKind, Run, Telemetry
+from firmware_bridge.messages import Run, Telemetry
 from hil.progress import ProgressEvent, ProgressSink
 from hil.targets.hosts import Host
 from hil.targets.session import Answer

@@ -7,14 +7,13 @@ from typing import Self, TypeVar
 
 from firmware_bridge import crc
 from firmware_bridge.errors import LinkError, Refused
+from firmware_bridge.loading import BlobKind, LoadBegin
 from firmware_bridge.measuring import Measure, Measured
 from firmware_bridge.messages import (
     Abnormal,
-    BlobKind,
     Configure,
     Done,
     Failed,
-    LoadBegin,
     Message,
     Run,
     RunResult,

@@ -10,6 +10,7 @@ from firmware_bridge.bridge import CHUNK_BYTES
 from firmware_bridge.channel import Channel
 from firmware_bridge.errors import DataError, LinkError, LinkLost, PortError, Refused
 from firmware_bridge.line import LineSpec, NoisyLine
+from firmware_bridge.loading import BlobKind, LoadChunk, LoadStatus
 from firmware_bridge.transport import listen_tcp, memory_pair, open_pty
 from tests.fake_node import FakeNode, run_result
 
@@ -157,9 +158,9 @@ def test_values_that_do_not_fit_are_the_callers_mistake_and_nothing_is_sent(brid
 def test_an_upload_arrives_whole(bridge, node, size):
     data = Random(size).randbytes(size)
     seen = []
-    status = bridge.load(m.BlobKind.IMAGE, data, lambda done, total: seen.append((done, total)))
-    assert status == m.LoadStatus(received=size, complete=True)
-    assert node.blobs[m.BlobKind.IMAGE] == data
+    status = bridge.load(BlobKind.IMAGE, data, lambda done, total: seen.append((done, total)))
+    assert status == LoadStatus(received=size, complete=True)
+    assert node.blobs[BlobKind.IMAGE] == data
     assert [done for done, _ in seen] == [min(size, (i + 1) * CHUNK_BYTES) for i in range(len(seen))]
     assert {total for _, total in seen} <= {size}
     assert node.executed["LoadChunk"] == -(-size // CHUNK_BYTES)
@@ -173,22 +174,22 @@ def test_an_upload_goes_on_where_an_earlier_one_stopped(bridge, node):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        bridge.load(m.BlobKind.INPUTS, data, stop_early)
+        bridge.load(BlobKind.INPUTS, data, stop_early)
     bridge.telemetry()
     before = node.executed["LoadChunk"]
-    assert bridge.load(m.BlobKind.INPUTS, data).complete
-    assert node.blobs[m.BlobKind.INPUTS] == data
+    assert bridge.load(BlobKind.INPUTS, data).complete
+    assert node.blobs[BlobKind.INPUTS] == data
     assert before < node.executed["LoadChunk"] == 20
-    assert bridge.load(m.BlobKind.INPUTS, data).complete, "a blob that is held is not sent again"
+    assert bridge.load(BlobKind.INPUTS, data).complete, "a blob that is held is not sent again"
     assert node.executed["LoadChunk"] == 20
 
 
 def test_an_upload_that_does_not_verify_is_an_error(bridge, node):
     node._behaviour = lambda _, message: (
-        m.LoadStatus(received=5, complete=False) if isinstance(message, m.LoadChunk) else None
+        LoadStatus(received=5, complete=False) if isinstance(message, LoadChunk) else None
     )
     with pytest.raises(LinkError, match="5 of 100 bytes"):
-        bridge.load(m.BlobKind.IMAGE, bytes(100))
+        bridge.load(BlobKind.IMAGE, bytes(100))
 
 
 # ---- life and death ---------------------------------------------------------------------------------------------
@@ -377,8 +378,8 @@ def test_a_bad_line_completes_an_upload_and_two_hundred_requests(kind):
     wanted = runs(200)
     with NoisyLine(spec, seed=5, kind=kind) as line, FakeNode(line.far) as node:
         with open_bridge(line.near) as bridge:
-            assert bridge.load(m.BlobKind.IMAGE, data).complete
-            assert node.blobs[m.BlobKind.IMAGE] == data
+            assert bridge.load(BlobKind.IMAGE, data).complete
+            assert node.blobs[BlobKind.IMAGE] == data
             got = list(bridge.run_many(wanted))
             stats = bridge.stats
         assert got == [(run, run_result(run)) for run in wanted]

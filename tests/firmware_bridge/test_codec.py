@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from firmware_bridge import codec
 from firmware_bridge import messages as m
 from firmware_bridge.errors import DataError
+from firmware_bridge.loading import BlobKind, LoadBegin, LoadChunk, LoadStatus
 
 RANGES = {"u8": 2**8, "u16": 2**16, "u32": 2**32, "u64": 2**64}
 
@@ -165,8 +166,8 @@ def test_a_big_result_comes_back():
         m.Configure(protection="x" * 65536),
         m.Configure(protection="\ud800"),
         m.Configure(protection=b"bytes"),
-        m.LoadChunk(kind=m.BlobKind.IMAGE, offset=0, data="text"),
-        m.LoadChunk(kind=9, offset=0, data=b""),
+        LoadChunk(kind=BlobKind.IMAGE, offset=0, data="text"),
+        LoadChunk(kind=9, offset=0, data=b""),
         m.Run(run_id=0, inputs=(2**32,)),
         m.Run(run_id=0, inputs=("a",)),
         m.Run(run_id=0, inputs=None),
@@ -198,12 +199,12 @@ def corrupted(message, at, value):
         (b"", "at least"),
         (b"\x01\x00\x00\x00", "at least"),
         (b"\xfa\x00\x00\x00\x01", "250"),
-        (corrupted(m.LoadStatus(received=1, complete=True), -1, 2), "LoadStatus"),
-        (corrupted(m.LoadBegin(kind=m.BlobKind.IMAGE, size=1, crc32=1), 5, 2), "LoadBegin"),
+        (corrupted(LoadStatus(received=1, complete=True), -1, 2), "LoadStatus"),
+        (corrupted(LoadBegin(kind=BlobKind.IMAGE, size=1, crc32=1), 5, 2), "LoadBegin"),
         (corrupted(m.Failed(text="ab"), -1, 0xFF), "Failed"),
         (corrupted(m.Run(run_id=1, inputs=(1,)), 9, 0xFF), "cut short"),
         (corrupted(m.Inject(faults=()), 5, 0xFF), "cut short"),
-        (corrupted(m.LoadChunk(kind=m.BlobKind.IMAGE, offset=0, data=b"x"), 10, 9), "cut short"),
+        (corrupted(LoadChunk(kind=BlobKind.IMAGE, offset=0, data=b"x"), 10, 9), "cut short"),
     ],
 )
 def test_bytes_that_are_no_message_are_refused(data, text):

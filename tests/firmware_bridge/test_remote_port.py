@@ -20,7 +20,7 @@ import serial.rfc2217
 from firmware_bridge.address import read_address
 from firmware_bridge.bridge import Bridge
 from firmware_bridge.errors import PortError, UsageError
-from firmware_bridge.messages import BlobKind
+from firmware_bridge.loading import BlobKind
 from firmware_bridge.transport import Transport, open_pty, open_transport
 from tests.fake_node import FakeNode
 

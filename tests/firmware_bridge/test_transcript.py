@@ -11,6 +11,7 @@ from firmware_bridge.conversation import exchanges, frames_of, listen
 from firmware_bridge.errors import ConfigError, DataError, Refused
 from firmware_bridge.framing import encode_frame
 from firmware_bridge.line import LineSpec, NoisyLine
+from firmware_bridge.loading import BlobKind, LoadChunk
 from firmware_bridge.playback import PlayedNode, play_to_node
 from firmware_bridge.transcript import FOLDER_VARIABLE, Direction, Recorder, Transcript, read_transcript
 from firmware_bridge.transport import memory_pair
@@ -110,7 +111,7 @@ def established(channel: Channel) -> Channel:
 
 def do_things(bridge: Bridge, celsius: float = 25.0) -> None:
     bridge.hello()
-    bridge.load(m.BlobKind.IMAGE, bytes(range(256)) * 40)
+    bridge.load(BlobKind.IMAGE, bytes(range(256)) * 40)
     bridge.set_temperature(celsius)
     list(bridge.run_many([m.Run(run_id=number, inputs=(number,)) for number in range(12)]))
     bridge.telemetry()
@@ -132,7 +133,7 @@ def recorded(tmp_path) -> Transcript:
 def test_a_conversation_is_heard_whole_and_once(recorded):
     said = list(listen(recorded))
     requests = [each.message for each in said if each.from_host]
-    assert [type(each) for each in requests].count(m.LoadChunk) == 3
+    assert [type(each) for each in requests].count(LoadChunk) == 3
     assert [each.run_id for each in requests if isinstance(each, m.Run)] == list(range(12))
     assert all(each.reply is not None for each in exchanges(said))
     numbers = [number for number, _, _ in frames_of(recorded)]

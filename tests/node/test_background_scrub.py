@@ -19,6 +19,7 @@ from firmware_bridge import messages as m
 from firmware_bridge.bridge import Bridge
 from firmware_bridge.channel import Channel
 from firmware_bridge.errors import ConfigError
+from firmware_bridge.loading import BlobKind
 from firmware_bridge.transport import open_pty
 from hil.campaign.configuration import load_campaign
 from hil.campaign.workload import load_workload
@@ -208,8 +209,8 @@ def node(tmp_path: Path) -> Iterator[Node]:
 def test_a_blocked_line_stalls_neither_scrub_nor_code_nor_watchdog(node: Node, image: Image) -> None:
     """A word is struck twice, many periods apart: had the scrub stood still, it could not be corrected any more."""
     workload = load_workload(load_campaign(EXAMPLES / CAMPAIGN_FILE))
-    node.bridge.load(m.BlobKind.IMAGE, image.to_bytes())
-    node.bridge.load(m.BlobKind.INPUTS, workload.inputs_file())
+    node.bridge.load(BlobKind.IMAGE, image.to_bytes())
+    node.bridge.load(BlobKind.INPUTS, workload.inputs_file())
     node.bridge.configure(Protection(code="hsiao_72_64", scrub_seconds=0.1).to_json(), deadline_ms=500)
     boot_id = node.bridge.hello().boot_id
     node.block()

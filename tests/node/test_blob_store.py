@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from firmware_bridge.errors import DataError
-from firmware_bridge.messages import BlobKind, LoadBegin, LoadChunk
+from firmware_bridge.loading import BlobKind, LoadBegin, LoadChunk
 from node.blob_store import BlobStore, blob_path
 
 DATA = bytes(range(256)) * 5 + b"the end"

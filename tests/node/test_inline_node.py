@@ -11,7 +11,8 @@ import pytest
 from firmware_bridge.bridge import Bridge
 from firmware_bridge.channel import Channel
 from firmware_bridge.errors import ConfigError, LinkError, Refused
-from firmware_bridge.messages import Abnormal, AbnormalKind, BlobKind, Done, Message, Progress, Run
+from firmware_bridge.loading import BlobKind
+from firmware_bridge.messages import Abnormal, AbnormalKind, Done, Message, Progress, Run
 from firmware_bridge.transport import memory_pair
 from node.agent import Preparation, ProgressSink, Resident
 from node.runners import Ended, InlineComputer

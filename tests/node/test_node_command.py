@@ -11,7 +11,8 @@ import pytest
 from firmware_bridge.bridge import Bridge
 from firmware_bridge.channel import Channel
 from firmware_bridge.errors import PortError
-from firmware_bridge.messages import Abnormal, AbnormalKind, BlobKind, Fault, FaultKind, Run, RunResult
+from firmware_bridge.loading import BlobKind
+from firmware_bridge.messages import Abnormal, AbnormalKind, Fault, FaultKind, Run, RunResult
 from firmware_bridge.transport import open_pty
 from node import __main__ as command
 from node.doors import ListenDoor, door_of

@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from firmware_bridge import codec
-from firmware_bridge.messages import BlobKind, Done, Failed, LoadChunk, Message, Progress
+from firmware_bridge.loading import BlobKind, LoadChunk
+from firmware_bridge.messages import Done, Failed, Message, Progress
 from node.pipe import LENGTH_BYTES, MessagePipe
 
 BIG = LoadChunk(kind=BlobKind.IMAGE, offset=0, data=bytes(3_000_000))

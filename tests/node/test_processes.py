@@ -18,19 +18,8 @@ from firmware_bridge.bridge import Bridge
 from firmware_bridge.channel import Channel
 from firmware_bridge.crc import crc32
 from firmware_bridge.errors import PortError, Refused
-from firmware_bridge.messages import (
-    Abnormal,
-    AbnormalKind,
-    BlobKind,
-    LoadBegin,
-    LoadChunk,
-    LoadStatus,
-    Message,
-    Run,
-    RunResult,
-    Telemetry,
-    TelemetryRequest,
-)
+from firmware_bridge.loading import BlobKind, LoadBegin, LoadChunk, LoadStatus
+from firmware_bridge.messages import Abnormal, AbnormalKind, Message, Run, RunResult, Telemetry, TelemetryRequest
 from firmware_bridge.transport import open_pty, open_transport
 from tests.node.standin_node import Act, result
 

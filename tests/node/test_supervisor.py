@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from firmware_bridge import codec
+from firmware_bridge.loading import BlobKind, LoadBegin, LoadChunk, LoadStatus
 from firmware_bridge.messages import (
     Abnormal,
     AbnormalKind,
-    BlobKind,
     Configure,
     Delivery,
     Done,
@@ -19,9 +19,6 @@ from firmware_bridge.messages import (
     Hello,
     HelloRequest,
     Inference,
-    LoadBegin,
-    LoadChunk,
-    LoadStatus,
     Message,
     Progress,
     Reset,

@@ -13,7 +13,8 @@ from firmware_bridge import codec
 from firmware_bridge.bridge import Bridge
 from firmware_bridge.channel import Channel
 from firmware_bridge.errors import Refused
-from firmware_bridge.messages import BlobKind, Failed, Infer, Inferred, Message
+from firmware_bridge.loading import BlobKind
+from firmware_bridge.messages import Failed, Infer, Inferred, Message
 from firmware_bridge.transport import Transport, memory_pair
 from hil.workloads import digits
 from node.computer import Computer
