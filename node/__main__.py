@@ -86,7 +86,12 @@ def _add_board_commands(commands: argparse._SubParsersAction[argparse.ArgumentPa
     install.add_argument(
         "--port", default=None, metavar="URL", help="line to serve (default: the PL011 at 921600 baud)"
     )
-    install.add_argument("--prefix", type=Path, metavar="DIR", help="virtual environment (default: /opt/flightnode)")
+    install.add_argument(
+        "--prefix",
+        type=Path,
+        metavar="DIR",
+        help="virtual environment (default: /opt/flightnode with --bundle, else the one that this is run from)",
+    )
     install.add_argument("--bundle", type=Path, metavar="DIR", help="fill it from what `flightnode bundle` gathered")
     install.add_argument(
         "--root", type=Path, default=Path("/"), metavar="DIR", help="what stands for / (a mounted card)"

@@ -35,18 +35,22 @@ Description=flightnode: a payload computer behind {port}
 [Service]
 Type=notify
 WatchdogSec={silence_s}
+ExecStartPre=-+/bin/sh -c 'chgrp dialout {clocks} && chmod g+w {clocks}'
 ExecStart={prefix}/bin/flightnode serve --port {port} --storage /var/lib/flightnode
 StateDirectory=flightnode
 CacheDirectory=flightnode
 Environment=XDG_CACHE_HOME=/var/cache
 DynamicUser=yes
-SupplementaryGroups=dialout
+SupplementaryGroups=dialout video
 Restart=always
 RestartSec=1
 
 [Install]
 WantedBy=multi-user.target
 """
+
+_CLOCKS = "/sys/devices/system/cpu/cpufreq/policy*/scaling_max_freq"
+"""Throttling sets these, so the service's user may. The group video may ask the firmware."""
 
 _RULE = """\
 # The line of flightnode: open to the group dialout, known to systemd, left alone by ModemManager.
@@ -123,14 +127,17 @@ def plan_installation(
         notes.insert(
             0, f"/dev/{device} is the mini UART: throttling garbles it; use the PL011 (see `flightnode doctor`)"
         )
-    commands = (*_environment(prefix, bundle), *_start(device)) if machine.root == Path("/") else ()
+    here = machine.root == Path("/")
+    if here and device and not Path(address.place).exists():
+        notes.insert(0, f"there is no {address.place} yet: the service starts when it appears")
+    commands = (*_environment(prefix, bundle), *_start(device)) if here else ()
     return Plan(root=machine.root, files=files, commands=commands, notes=tuple(notes))
 
 
 def _service(port: str, device: str, prefix: Path) -> str:
     unit = f"dev-{device.replace('-', chr(92) + 'x2d')}.device" if device else ""
     bound = f"BindsTo={unit}\nAfter={unit}\n" if device else "After=network.target\n"
-    return _SERVICE.format(port=port, bound=bound, prefix=prefix, silence_s=SILENCE_S)
+    return _SERVICE.format(port=port, bound=bound, prefix=prefix, silence_s=SILENCE_S, clocks=_CLOCKS)
 
 
 def _environment(prefix: Path, bundle: Path | None) -> tuple[tuple[str, ...], ...]:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import fields
+from pathlib import Path
 
 from firmware_bridge.bridge import Bridge
 from firmware_bridge.errors import FlightNodeError, LinkLost, PortError
-from firmware_bridge.messages import Message
+from firmware_bridge.messages import BlobKind, Message
 from hil.toml_file import advice
 
 QUIT = ("quit", "exit")
+DONE = "done"
 
 
 class Console:
@@ -31,12 +33,13 @@ class Console:
             "help": ("this list", self._help),
             "hello": ("who is there", lambda _: self._say(bridge.hello())),
             "status": ("temperatures, clocks and counters", lambda _: self._say(bridge.telemetry())),
+            "load": ("load MODEL: an .onnx file, or one that comes along, such as builtin:digits_int8", self._load),
             "temp": ("temp CELSIUS: tell the node how hot the plant is", self._temperature),
             "limits": ("limits SOFT HARD: where throttling starts, and where it is full", self._limits),
             "scrub": ("check and correct every protected region once", lambda _: self._say(bridge.scrub())),
             "checkpoint": ("save the state", lambda _: self._say(bridge.checkpoint())),
             "restore": ("load the newest checkpoint that verifies", lambda _: self._say(bridge.restore())),
-            "reset": ("memory and counters as after loading", lambda _: bridge.reset()),
+            "reset": ("memory and counters as after loading", self._reset),
             "clock": ("the node's clock against this one", self._clock),
             "link": ("counters of the line", self._link),
         }
@@ -73,13 +76,25 @@ class Console:
             self._write(f"{name:12}{meaning}")
         self._write(f"{'quit':12}end this conversation; the node goes on")
 
+    def _load(self, arguments: list[str]) -> None:
+        (model,) = arguments
+        image = compiled(model)
+        self._bridge.load(BlobKind.IMAGE, image)
+        self._write(f"{len(image)} bytes are loaded")
+
     def _temperature(self, arguments: list[str]) -> None:
         (celsius,) = arguments
         self._bridge.set_temperature(float(celsius))
+        self._write(DONE)
 
     def _limits(self, arguments: list[str]) -> None:
         soft, hard = arguments
         self._bridge.set_throttle_limits(float(soft), float(hard))
+        self._write(DONE)
+
+    def _reset(self, _arguments: list[str]) -> None:
+        self._bridge.reset()
+        self._write(DONE)
 
     def _clock(self, _arguments: list[str]) -> None:
         found = self._bridge.synchronise()
@@ -93,3 +108,11 @@ class Console:
     def _say(self, message: Message) -> None:
         for field in fields(message):
             self._write(f"{field.name:20}{getattr(message, field.name)}")
+
+
+def compiled(model: str) -> bytes:
+    """Give the flight image of a model, by its file or its name among those that come along."""
+    import hil
+    from hil.workloads import BUILTIN
+
+    return hil.compile_model(BUILTIN[model].model_path if model in BUILTIN else Path(model)).to_bytes()

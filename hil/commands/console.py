@@ -31,6 +31,8 @@ def command(target: str, wait_s: float) -> None:
     prompt = f"{target}> " if sys.stdin.isatty() else ""
     try:
         with host.connect() as bridge:
+            if prompt:
+                click.echo(f"a node answers on {host.url}; `help` lists what it takes, `quit` ends this")
             console = Console(bridge, click.echo)
             while line := _line(prompt):
                 if not console.do(line):

@@ -33,8 +33,10 @@ def command(as_json: bool) -> None:
         }
         click.echo(json.dumps(described))
         return
+    click.echo("what --target may name")
     for target, meaning in TARGETS.items():
-        click.echo(f"{target:36}{meaning}")
+        click.echo(f"  {target:36}{meaning}")
+    click.echo("\nserial ports of this machine (`hil suggest` writes entries of bench.toml for them)")
     for port in ports:
         pid = holder(port.device)
         facts = {
@@ -44,11 +46,12 @@ def command(as_json: bool) -> None:
             "open in process ": "" if pid is None else str(pid),
         }
         known = ", ".join(f"{what}{fact}" for what, fact in facts.items() if fact)
-        click.echo(f"serial://{port.device:27}{known}")
+        click.echo(f"  serial://{port.device:27}{known or 'no USB adapter'}")
     if not ports:
-        click.echo("no serial port here")
+        click.echo("  none: plug the adapter in")
+    click.echo(f"\nboards of {bench}" if boards else f"\nno boards: no {bench} here")
     for board in boards.values():
         place = board.url or board.serial_number or board.usb_path
         power = "its power can be cycled" if board.power else ""
         about = [place, *board.capabilities, power, board.note]
-        click.echo(f"bench:{board.name:30}{'  '.join(fact for fact in about if fact)}")
+        click.echo(f"  bench:{board.name:30}{'  '.join(fact for fact in about if fact)}")

@@ -6,13 +6,16 @@ from collections.abc import Iterator
 
 import pytest
 
+import hil
 from firmware_bridge import messages as m
 from firmware_bridge.bridge import Bridge
 from firmware_bridge.channel import Channel
 from firmware_bridge.errors import PortError
+from firmware_bridge.messages import BlobKind
 from firmware_bridge.transport import memory_pair
 from hil.boards.console import Console
 from hil.cli import main
+from hil.workloads import digits
 from tests.fake_node import FakeNode
 
 
@@ -48,15 +51,21 @@ def test_what_can_be_asked(talk: Talk) -> None:
     assert "sequence            3" in talk.say("checkpoint")
     assert "within" in talk.say("clock")
     assert "bytes_sent" in talk.say("link")
-    assert talk.say("reset") == ""
+    assert talk.say("reset") == "done"
     assert talk.node.executed["Reset"] == 1
 
 
 def test_the_temperature_reaches_the_node(talk: Talk) -> None:
-    assert talk.say("temp 61.5") == ""
+    assert talk.say("temp 61.5") == "done"
     assert talk.node.celsius == 61.5
-    assert talk.say("limits 70 80") == ""
+    assert talk.say("limits 70 80") == "done"
     assert talk.node.executed["SetThrottleLimits"] == 1
+
+
+def test_a_model_is_loaded_by_its_name_or_its_file(talk: Talk) -> None:
+    for model in ("builtin:digits_int8", str(digits("int8").model_path)):
+        assert talk.say(f"load {model}").endswith("bytes are loaded")
+        assert talk.node.blobs[BlobKind.IMAGE] == hil.compile_model(digits("int8").model_path).to_bytes()
 
 
 def test_help_names_every_command_and_each_of_them_works(talk: Talk) -> None:
@@ -73,6 +82,8 @@ def test_help_names_every_command_and_each_of_them_works(talk: Talk) -> None:
         ("temp", "temp CELSIUS"),
         ("temp hot", "temp CELSIUS"),
         ("limits 1", "limits SOFT HARD"),
+        ("load", "load MODEL"),
+        ("load nothing.onnx", "nothing.onnx"),
         ("restore", "no checkpoint was saved"),
         ("", ""),
     ],

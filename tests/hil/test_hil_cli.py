@@ -27,6 +27,7 @@ from firmware_bridge.errors import (
     Refused,
 )
 from hil import cli
+from hil.boards import bench_file
 from hil.campaign import collect
 from hil.campaign.record import TrialRow
 from hil.campaign.store import read_rows
@@ -389,7 +390,14 @@ def test_devices(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest
     assert "pty" in listed["targets"]
     assert [board["name"] for board in listed["boards"]] == ["sim", "pty"]
     assert main(["devices"]) == 0
-    assert "bench:pty" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "bench:pty" in printed
+    heads = [line.split()[0] for line in printed.splitlines() if line and not line.startswith(" ")]
+    assert heads == ["what", "serial", "boards"]
+    monkeypatch.chdir("/")
+    monkeypatch.setattr(bench_file, "ports_of_this_machine", lambda: ())
+    assert main(["devices"]) == 0
+    assert "none: plug the adapter in\n\nno boards: no bench.toml here" in capsys.readouterr().out
 
 
 def test_the_demo_is_the_example_over_a_pty(

@@ -49,6 +49,8 @@ def test_the_service_is_kept_alive_by_systemd(tmp_path: Path) -> None:
             "StateDirectory": "flightnode",
         }.items()
     )
+    assert service["Service"]["SupplementaryGroups"].split() == ["dialout", "video"], "the port; the firmware's mailbox"
+    assert "scaling_max_freq" in service["Service"]["ExecStartPre"]
     assert service["Unit"]["BindsTo"] == service["Unit"]["After"] == "dev-ttyAMA0.device"
     assert 'KERNEL=="ttyAMA0"' in plan.files[RULE_FILE]
     assert WATCHDOG_FILE not in plan.files, "this board has none"
@@ -91,6 +93,12 @@ def test_the_mini_uart_is_pointed_out(tmp_path: Path) -> None:
     path.write_text("Raspberry Pi 3 Model B\0")
     plan = plan_installation(Machine(root=tmp_path), port="serial:///dev/ttyS0?baud=115200")
     assert "mini UART" in plan.notes[0]
+
+
+def test_a_port_that_is_not_there_yet_is_pointed_out(tmp_path: Path) -> None:
+    notes = plan_installation(Machine(), port="serial:///dev/ttyNONE?baud=115200").notes
+    assert "no /dev/ttyNONE yet" in notes[0]
+    assert not any("yet" in note for note in plan_installation(Machine(), port="tcp://0.0.0.0:7000").notes)
 
 
 def test_on_the_board_itself_the_environment_comes_first(tmp_path: Path) -> None:
