@@ -81,11 +81,13 @@ def command(  # noqa: PLR0913, PLR0917 - one parameter an option
     from hil.boards.address import SEPARATOR
     from hil.boards.bench_file import plain_target, resolve_target
     from hil.campaign.collect import RunOptions
-    from hil.campaign.configuration import load_campaign
+    from hil.campaign.configuration import SamplingSection, load_campaign
     from hil.commands.progress import shown_progress
     from hil.targets.waiting import wait_for_nodes
 
     described = load_campaign(campaign)
+    if described.sampling != SamplingSection():
+        click.echo("[sampling] is for `hil estimate`: a run strikes as nature does, each cell as likely", err=True)
     if struck == "machine":
         from hil.campaign.machine_strikes import MachineOptions
 

@@ -46,6 +46,17 @@ def _rivals(summary: Summary) -> list[TaskSummary]:
     return sorted(rivals, key=lambda task: (_failure(task), task.name))
 
 
+def times_text(summary: Summary) -> str:
+    """Say of which trials times are medians; foretold trials have none."""
+    timed, trials = (
+        sum(numbers)
+        for numbers in zip(*((task.costs.timed_trials, task.trials) for task in summary.tasks), strict=True)
+    )
+    if timed == trials:
+        return "times as medians"
+    return f"times as medians of the {count_text(timed)} of {count_text(trials)} trials that a node carried out"
+
+
 def noise_floor_text(summary: Summary) -> str:
     """Give the noise floor in words."""
     if summary.noise_floor is None:

@@ -11,7 +11,7 @@ from markupsafe import Markup
 from hil.campaign.outcome import Outcome
 from hil.campaign.record import LinkRow
 from hil.report import charts, numbers, timeline
-from hil.report.answer import PER_MILLION, answer, noise_floor_text
+from hil.report.answer import PER_MILLION, answer, noise_floor_text, times_text
 from hil.report.as_json import Json, to_json
 from hil.report.page import render_page, write_file
 from hil.report.summary import Summary, TaskSummary, summarise
@@ -43,6 +43,7 @@ def render_html(summary: Summary, obj: Json) -> str:
         "summary": summary,
         "answer": answer(summary),
         "noise_floor": noise_floor_text(summary),
+        "times": times_text(summary).capitalize(),
         "floor": numbers.significant(1e6 * summary.noise_floor) if summary.noise_floor is not None else "unknown",
         "per_million_note": PER_MILLION,
         "fault_model": _fault_model(summary),

@@ -144,21 +144,30 @@ def rivals_of(
         Which events are failures, a key of :data:`hil.report.summary.EVENTS`.
     """
     tasks = sorted((task for task in summary.tasks if task.ranked_failure), key=lambda task: not task.record.control)
-    # Each is compared with each, by three intervals: of the pairs, and of the added strikes of both.
-    confidence = each_confidence(max(1, 3 * len(tasks) * (len(tasks) - 1) // 2))
+    confidence = confidence_of_each(len(tasks))
     failed = _failed(directory, summary, EVENTS[count])
     none_us = next((times[task.name] for task in tasks if task.record.control == "none"), None)
-    return tuple(
-        Rival(
-            task=task,
-            failure=task.strata.estimate(*EVENTS[count], confidence=confidence),
-            added=_added(task, EVENTS[count], confidence),
-            failed=failed[task.name],
-            relative_time=(time_us / none_us) if (time_us := times[task.name]) and none_us else 1.0,
-            time_us=times[task.name],
-            confidence=confidence,
-        )
-        for task in tasks
+    return tuple(rival_of(task, failed[task.name], (times[task.name], none_us), confidence, count) for task in tasks)
+
+
+def confidence_of_each(rivals: int) -> float:
+    """Give the confidence of each interval: one a pair of rivals, and of each its failures and its added strikes."""
+    return each_confidence(max(1, rivals * (rivals - 1) // 2 + 2 * rivals))
+
+
+def rival_of(
+    task: TaskSummary, failed: Failed, times: tuple[float | None, float | None], confidence: float, count: str
+) -> Rival:
+    """Give one rival; ``times`` are its own time and that of ``none``, ``count`` is as for :func:`rivals_of`."""
+    time_us, none_us = times
+    return Rival(
+        task=task,
+        failure=task.strata.estimate(*EVENTS[count], confidence=confidence),
+        added=_added(task, EVENTS[count], confidence),
+        failed=failed,
+        relative_time=time_us / none_us if time_us and none_us else 1.0,
+        time_us=time_us,
+        confidence=confidence,
     )
 
 

@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from hil.campaign.outcome import Outcome
-from hil.report.answer import answer, confirmation_text, noise_floor_text
+from hil.report.answer import answer, confirmation_text, noise_floor_text, times_text
 from hil.report.budget import PORTABILITY, Source, budget_of
 from hil.report.numbers import (
     NOTHING,
@@ -95,7 +95,7 @@ def _outcome_cells(task: TaskSummary, *, late: bool) -> list[str | Text]:
 
 
 def _costs(summary: Summary) -> Table:
-    grid = _grid("Costs, times as medians")
+    grid = _grid(f"Costs, {times_text(summary)}")
     alarmed = any(task.costs.alarms for task in summary.tasks)
     columns = (
         "memory\nadded",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 
 _SMALLEST = 1e-300
 _PRECISION = 1e-16
@@ -33,6 +34,7 @@ def binomial_cdf(k: int, trials: int, p: float) -> float:
     return beta_cdf(1.0 - p, trials - k, k + 1)
 
 
+@lru_cache(maxsize=1 << 14)  # small counts come again and again: outcomes of protections, bits of a map
 def beta_quantile(q: float, a: float, b: float) -> float:
     """Give x with I_x(a, b) = q, by bisection down to neighbouring floats (about 60 steps)."""
     low, high = 0.0, 1.0

@@ -17,6 +17,8 @@ from hil.campaign.record import TrialRow
 from hil.campaign.store import read_rows
 from hil.cli import main
 from hil.progress import silent
+from hil.report.answer import times_text
+from hil.report.summary import summarise
 from hil.targets.sim_session import SimSession
 from node.ecc import DecodeReport
 from node.model.frames import NotIncremental
@@ -165,6 +167,9 @@ def test_a_run_gives_the_same_rows_with_and_without_foresight(tmp_path: Path, sh
     for name in {name for name, _ in timed[1.0]}:
         measured = {trial for protection, trial in timed[0.0] if protection == name}
         assert measured == set(range(12 if f'"{name}"' in LEFT_TO_THE_NODE else 3))
+    words = f"times as medians of the {len(timed[0.0])} of {len(rows[0.0])} trials that a node carried out"
+    assert times_text(summarise(tmp_path / "0.0")) == words
+    assert times_text(summarise(tmp_path / "1.0")) == "times as medians"
 
 
 def test_a_difference_stops_the_run_and_shows_both_rows(

@@ -123,6 +123,8 @@ def test_the_campaign_file_says_how_and_options_take_precedence(
     assert main(["estimate", str(path), "--method", "plain", "--inputs", "3", "--json"]) == 0
     overridden = json.loads(capsys.readouterr().out)
     assert (overridden["method"], overridden["count"], overridden["inputs"]) == ("plain", "wrong", 3)
+    assert main(["run", str(path), "--plan"]) == 0
+    assert "[sampling] is for `hil estimate`" in capsys.readouterr().err
     path.write_text(campaign.read_text() + '[sampling]\nmethod = "guess"\n')
     assert main(["estimate", str(path)]) == 2
     assert "[sampling]: method" in capsys.readouterr().err
