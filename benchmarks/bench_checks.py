@@ -9,6 +9,7 @@ from functools import partial
 import numpy as np
 
 from benchmarks.contest import Contest
+from node.checks.verify import Parameters
 from node.computer import Computer
 from node.protection import Protection
 from tests.product_images import dense_f32, dense_int8
@@ -40,16 +41,35 @@ def abft(kind: str, **shape: int) -> Iterator[Contest]:
 
 
 @contextmanager
-def verified(against_scrub: bool) -> Iterator[Contest]:
-    """Time verification on use of a mebibyte of weights: against a scrub, or with its step against the step alone."""
-    image = dense_int8(np.random.default_rng(1), rows=1, depth=1024, channels=1024)
-    with Computer(image, protection=Protection(code="vertical_hsiao", verify_on_use=True)) as computer:
-        step, checks = computer.engine.run_step, computer.checks
-        if against_scrub:
-            yield Contest(ours=lambda: checks.before(0), reference=computer.scrub)
-        else:
-            yield Contest(ours=lambda: (checks.before(0), step(0)), reference=lambda: step(0))
+def verified(kind: str, against: str, **shape: int) -> Iterator[Contest]:
+    """Time a product that verifies its weights while it uses them.
 
+    It is held against the product alone, after a scrub of its weights, or after a check of them.
+    """
+    image = (dense_int8 if kind == "int8" else dense_f32)(np.random.default_rng(1), **shape)
+    with ExitStack() as stack:
+        plain = stack.enter_context(Computer(image))
+        computer = stack.enter_context(
+            Computer(image, protection=Protection(code="vertical_hsiao", verify_on_use=True))
+        )
+        parameters, checks = Parameters(image, computer.guarded), computer.checks
+        before = {"step": lambda: None, "scrub": computer.scrub, "pass": lambda: parameters.check(0)}[against]
+
+        def ours() -> None:
+            checks.before(0)
+            computer.engine.run_step(0)
+            checks.after(0)
+
+        def reference() -> None:
+            before()
+            plain.engine.run_step(0)
+
+        yield Contest(ours=ours, reference=reference)
+        assert checks.verified.clean
+        assert computer.engine.output_bytes() == plain.engine.output_bytes()
+
+
+MEBIBYTE = {"rows": 1, "depth": 1024, "channels": 1024}
 
 CONTESTS = {
     "abft-int8-batch-1": partial(abft, "int8", rows=1, depth=512, channels=512),
@@ -59,8 +79,12 @@ CONTESTS = {
     "abft-f32-batch-1": partial(abft, "f32", rows=1, depth=512, channels=512),
     "abft-f32-16-rows": partial(abft, "f32", rows=16, depth=512, channels=512),
     "abft-f32-conv": partial(abft, "f32", **conv(128)),
-    "verify-against-scrub": partial(verified, True),
-    "verify-batch-1": partial(verified, False),
+    "verify-against-scrub": partial(verified, "int8", "scrub", **MEBIBYTE),
+    "verify-against-pass": partial(verified, "int8", "pass", **MEBIBYTE),
+    "verify-batch-1": partial(verified, "int8", "step", **MEBIBYTE),
+    "verify-f32-batch-1": partial(verified, "f32", "step", **MEBIBYTE),
+    "verify-16-rows": partial(verified, "int8", "step", **(MEBIBYTE | {"rows": 16})),
+    "verify-conv": partial(verified, "int8", "step", **conv(64)),
 }
 
 

@@ -112,8 +112,8 @@ class Computer:
         self._covered = tuple(region for region in self.guarded if region.code.in_place)
         self.state_guard = self._guard_state()
         self.scrubber = Scrubber(self.guarded, self.protection.scrub_period)
-        self.checks = StepChecks(image, self.arena, self.guarded, self.protection)
-        self.engine.checked = self.checks.abft
+        self.checks = StepChecks(image, self.arena, self.guarded, self.protection, threads=threads)
+        self.engine.checked = self.checks.runner
         self._pristine = self.arena.u8.copy()
         self._digest = DIGEST(self._pristine)
         self.checkpoints = self._open_checkpoints(storage)

@@ -48,6 +48,7 @@ __all__ = [
     "ir",
     "kernel",
     "popcount_u64",
+    "run_at",
     "source_hash",
     "types",
     "vector_bits",
@@ -309,26 +310,36 @@ def array_at(typing_context: Any, place: Any, shape: Any, kind: Any) -> Any:
     return array_type(types.int64, shape, kind), codegen
 
 
-@intrinsic
-def call_at(typing_context: Any, entry: Any, arguments: Any) -> Any:
-    """Call the kernel at an address (:func:`entry_of`) with a tuple of its very arguments; give its int64.
+def _make_call(result: Any) -> Any:
+    @intrinsic
+    def call(typing_context: Any, entry: Any, arguments: Any) -> Any:
+        del typing_context
+        arguments = _without_value(arguments)
+        kinds = tuple(arguments)
 
-    So a kernel can call others without being compiled together with them.
-    """
-    del typing_context
-    kinds = tuple(arguments)
+        def codegen(context: Any, builder: Any, signature: Any, given: Any) -> Any:
+            convention = context.call_conv
+            function = convention.get_function_type(signature.return_type, kinds)
+            callee = builder.inttoptr(given[0], function.as_pointer())
+            values = cgutils.unpack_tuple(builder, given[1])  # type: ignore[no-untyped-call]
+            status, value = convention.call_function(builder, callee, signature.return_type, kinds, values)
+            with cgutils.if_unlikely(builder, status.is_error):  # type: ignore[no-untyped-call]
+                convention.return_status_propagate(builder, status)
+            return value
 
-    def codegen(context: Any, builder: Any, signature: Any, given: Any) -> Any:
-        convention = context.call_conv
-        function = convention.get_function_type(signature.return_type, kinds)
-        callee = builder.inttoptr(given[0], function.as_pointer())
-        values = cgutils.unpack_tuple(builder, given[1])  # type: ignore[no-untyped-call]
-        status, result = convention.call_function(builder, callee, signature.return_type, kinds, values)
-        with cgutils.if_unlikely(builder, status.is_error):  # type: ignore[no-untyped-call]
-            convention.return_status_propagate(builder, status)
-        return result
+        return result(entry, arguments), codegen
 
-    return types.int64(entry, arguments), codegen
+    return call
+
+
+call_at = _make_call(types.int64)
+"""Call the kernel at an address (:func:`entry_of`) with a tuple of its very arguments; give its int64.
+
+So a kernel can call others without being compiled together with them.
+"""
+
+run_at = _make_call(types.none)
+"""As :data:`call_at` for a kernel that gives nothing."""
 
 
 @dataclass(frozen=True, kw_only=True)

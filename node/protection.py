@@ -73,8 +73,8 @@ class Protection:
     redundancy : int
         How often each inference is computed: 1 once, 2 twice with a comparison, 3 three times with a vote.
     verify_on_use : bool
-        Check by their code, just before each step, the weights (and its row, where ``steps`` are guarded) that it
-        reads.
+        Check by their code, when each step uses them, the weights (and its row, where ``steps`` are guarded) that it
+        reads: vertical codes while it loads them, others just before.
     on_alarm : OnAlarm
         What follows when one of these checks fails.
     scrub_slice : int

@@ -43,8 +43,8 @@ This page is made by `python -m tests.check_pages`, and a test holds it against 
   begins with an old state of its own (`check.copies`: as many states as there are copies), new states are compared
   together with the outputs, and the one that wins is encoded anew. What struck a state between two inferences is in
   every copy: that is for a code.
-- `verify_on_use = true`: the parameters of each step, and its row where `regions` names `steps`, by their code, just
-  before it runs. Nothing more is kept.
+- `verify_on_use = true`: the parameters of each step, and its row where `regions` names `steps`, by their code, when
+  the step uses them. Nothing more is kept.
 
 What is kept lies in memory that can be struck, and counts as the protection's own.
 
@@ -55,6 +55,27 @@ finds them sound, the kept sums are made anew), `recompute` (nothing more), `rel
 golden image), `rollback` (the newest checkpoint; lost inferences are done again) or `stop` (this output and all later
 ones are withheld).
 
+## When weights are verified
+
+Weights under a vertical code are checked while their step loads them: a slab of packed weights (128 KiB, at least four
+panels of 16 channels, or groups) is checked, which brings it into the cache, and multiplied with the inputs of all
+pixels; then comes the next slab. A weight that is struck before the check of its slab is seen, also in the middle of
+the step. What is left is the time of one slab's products. Biases, multipliers, what shares their blocks, and the
+weights of convolutions that go line by line (every line reads them anew) are checked when the step begins, and the
+window is the step. So it is, and the check is a pass over all parameters before the step, under other codes, on several
+threads, and together with `abft`, which sees what is struck meanwhile: it compares the very products of the step.
+
+What it adds to the time of the step, beside what a check of all its weights before the step adds, and a scrub of them
+(medians, `vertical_hsiao`, x86-64 with AVX-512; `python -m benchmarks checks` measures it):
+
+| step | while it loads | pass before | scrub before |
+|---|---|---|---|
+| product, 1 x 1024 x 1024, int8 | 29 % | 58 % | 65 % |
+| the same, floats | 60 to 80 % | 140 to 150 % | 135 to 145 % |
+| product, 16 x 1024 x 1024, int8 | 22 % | 34 % | 36 % |
+| convolution 3 x 3, 64 to 64, 14 x 14, int8 | 11 % | 54 % | 58 % |
+| the same, 128 to 128, floats | 3 % | 11 % | 11 % |
+
 ## What ABFT finds
 
 **int8**: the plain kernel runs and counts along; sums are exact modulo 2^32, so there is no threshold. Every single
@@ -64,10 +85,6 @@ counted once. A wrong weight is reported even where all its inputs are zero and 
 
 **Depthwise convolutions** sum over few weights, so their parameters are added up before each use instead: every single
 wrong bit is found, a wrong accumulator is not.
-
-**While a step runs**: `verify_on_use` is a pass over the parameters just before the step. It takes as long as a scrub
-of them, and a product of one row with 1 MiB of weights takes 1.6 to 1.7 times as long with it (x86-64, AVX-512). What
-is struck between that pass and its use it does not see. ABFT does: what it compares are the very products of the step.
 
 **Not checked**: products of two activations and recurrent cells. Use `redundancy` or `ranges` there.
 

@@ -10,7 +10,7 @@ class Check(Enum):
     """Which check it was."""
 
     ABFT = "abft"  # the outputs of a product do not sum up to what its inputs and the kept sums of weights say
-    VERIFY = "verify"  # what a step is about to read does not agree with its code
+    VERIFY = "verify"  # what a step reads does not agree with its code
     RANGES = "ranges"  # an output lies outside what clean runs showed
     REDUNDANCY = "redundancy"  # the copies of an output differ, and no majority agrees
 
@@ -32,7 +32,7 @@ class Alarm:
 
     @property
     def before(self) -> bool:
-        """True where the step has not been run yet."""
+        """True where the step has not been run to its end."""
         return self.check is Check.VERIFY
 
     @property

@@ -11,8 +11,10 @@ from node.checks.abft import REGION as ABFT_REGION
 from node.checks.abft import Abft
 from node.checks.alarm import Alarm, Check
 from node.checks.ranges import REGION, RangeCheck
+from node.checks.verified_steps import VerifiedSteps
 from node.checks.verify import Parameters
 from node.ecc import DecodeReport, ProtectedRegion
+from node.ecc.vertical import VerticalCode
 from node.model.image import Image
 from node.protection import Protection, Ranges
 
@@ -30,9 +32,14 @@ class StepChecks:
         What its code guards.
     protection : Protection
         Which checks there are.
+    threads : int
+        How many share the operators. With one of them, and without ABFT, weights under a vertical code are verified
+        while their operator runs; else before it.
 
     Attributes
     ----------
+    runner : Abft or VerifiedSteps or None
+        Runs those operators that are run together with a check of theirs.
     verified : DecodeReport
         Sum of all verifications on use.
     spent_ns : int
@@ -42,7 +49,13 @@ class StepChecks:
     """
 
     def __init__(
-        self, image: Image, arena: Arena, guarded: tuple[ProtectedRegion, ...], protection: Protection
+        self,
+        image: Image,
+        arena: Arena,
+        guarded: tuple[ProtectedRegion, ...],
+        protection: Protection,
+        *,
+        threads: int = 1,
     ) -> None:
         self._parameters = Parameters(image, guarded)
         self._verifies = protection.verify_on_use
@@ -51,6 +64,11 @@ class StepChecks:
         self.ranges = RangeCheck(image, arena, clips=clips) if wanted else None
         self._clips = clips
         self.abft = Abft(image, arena) if protection.abft and ABFT_REGION in arena.layout else None
+        self._fused = None
+        if self._verifies and self.abft is None and threads == 1:
+            self._fused = _fused(image, arena, guarded)
+        self._only_weights = len(guarded) == 1
+        self.runner = self.abft or self._fused
         self._steps = len(image.steps)
         self._in_place = tuple(region for region in guarded if region.code.in_place)
         self.load()
@@ -83,17 +101,24 @@ class StepChecks:
         return tuple(name for name, check in held.items() if check is not None)
 
     def before(self, step: int) -> Alarm | None:
-        """Check what a step is about to read."""
+        """Check what a step is about to read, but for what it checks itself."""
         if not self._verifies:
             return None
+        fused = self._fused is not None and step in self._fused.steps
+        if fused and self._only_weights:
+            return None
         started_ns = time.perf_counter_ns()
-        report = self._parameters.check(step)
+        report = self._parameters.check(step, leave_out="weights" if fused else "")
         self.spent_ns += time.perf_counter_ns() - started_ns
         self.verified += report
         return None if report.clean else Alarm(Check.VERIFY, step)
 
     def after(self, step: int) -> Alarm | None:
-        """Check what a step has written."""
+        """Check what a step has written, and take in what was found while it ran."""
+        if self._fused is not None and step in self._fused.steps:
+            self.verified += self._fused.report(step)
+            if self._fused.alarm:
+                return Alarm(Check.VERIFY, step)
         if self.abft is not None and self.abft.alarm:
             return Alarm(Check.ABFT, step)
         if self.ranges is None:
@@ -126,3 +151,10 @@ class StepChecks:
             for region in self._in_place:
                 stack.enter_context(region.opened())
             yield
+
+
+def _fused(image: Image, arena: Arena, guarded: tuple[ProtectedRegion, ...]) -> VerifiedSteps | None:
+    weights = next((region for region in guarded if region.name == "weights"), None)
+    if weights is None or not isinstance(weights.code, VerticalCode):
+        return None
+    return VerifiedSteps(image, arena, weights)

@@ -12,8 +12,17 @@ from node.kernels.codes.blocks import BLOCK_BYTES, BLOCK_WORDS, RECORD_BYTES, RO
 
 
 @dataclass(frozen=True)
-class _Parts:
-    """The check bits of some data, cut: rows of whole blocks, rows of the rest as a table, a record for each block."""
+class Parts:
+    """The check bits of some data, cut.
+
+    Parameters
+    ----------
+    blocks : int
+        Whole blocks of the data.
+    rows, rest, records : ndarray of uint8
+        Check rows of the whole blocks; those of the smaller block after them, [checks][bytes of a row]; and a record
+        of each block, of the smaller one last.
+    """
 
     blocks: int
     rows: Bytes
@@ -40,26 +49,35 @@ class VerticalCode(Code):
     @property
     def overhead(self) -> float:
         """Check bytes per data byte, the digest among them."""
-        return self.n / self.k - 1 + self._record_bytes / BLOCK_BYTES
+        return self.n / self.k - 1 + self.record_bytes / BLOCK_BYTES
 
     @property
-    def _record_bytes(self) -> int:
+    def record_bytes(self) -> int:
+        """Bytes of a block's record."""
         return 0 if self.kind == vertical.PARITY else RECORD_BYTES
 
     def check_bytes(self, data_bytes: int) -> int:
         """Give the check rows of all blocks and a record for each."""
         blocks, width = _split(data_bytes)
         rows = blocks * ROW_BYTES + width
-        return rows * vertical.CHECKS[self.kind] + (blocks + (width > 0)) * self._record_bytes
+        return rows * vertical.CHECKS[self.kind] + (blocks + (width > 0)) * self.record_bytes
+
+    def parts(self, data: Bytes, check: Bytes) -> Parts:
+        """Give the blocks of some data as the kernels take them, for whoever checks some of them in one of its own."""
+        checks = vertical.CHECKS[self.kind]
+        blocks, width = _split(data.size)
+        whole = blocks * checks * ROW_BYTES
+        rest = whole + width * checks
+        return Parts(blocks, check[:whole], check[whole:rest].reshape(checks, -1), check[rest:])
 
     def codewords(self, data_bytes: int) -> int:
         """Give the number of columns, and one more a block for its record."""
         blocks, width = _split(data_bytes)
         lanes = blocks * ROW_WORDS + width // WORD_BYTES
-        return lanes * self.lane_codewords + (blocks + (width > 0)) * (self._record_bytes > 0)
+        return lanes * self.lane_codewords + (blocks + (width > 0)) * (self.record_bytes > 0)
 
     def _encode(self, data: Bytes, check: Bytes) -> None:
-        parts = self._parts(data, check)
+        parts = self.parts(data, check)
         whole = data[: parts.blocks * BLOCK_BYTES]
         if whole.size:
             vertical.encode(self.kind, whole, parts.rows, parts.records)
@@ -69,7 +87,7 @@ class VerticalCode(Code):
             self._keep(parts, rows, record)
 
     def _check(self, data: Bytes, check: Bytes, start: int, stop: int) -> DecodeReport:
-        parts = self._parts(data, check)
+        parts = self.parts(data, check)
         first, last = start // BLOCK_WORDS, min(stop // BLOCK_WORDS, parts.blocks)
         wrong = vertical.wrong(self.kind, data, parts.rows, parts.records, first, last) if first < last else 0
         if parts.rest.size and stop == word_count(data.size):
@@ -77,7 +95,7 @@ class VerticalCode(Code):
         return DecodeReport(words=self._codewords_between(start, stop), detected=int(wrong))
 
     def _correct(self, data: Bytes, check: Bytes, start: int, stop: int) -> DecodeReport:
-        parts = self._parts(data, check)
+        parts = self.parts(data, check)
         first, last = start // BLOCK_WORDS, min(stop // BLOCK_WORDS, parts.blocks)
         repaired = left = 0
         if first < last:
@@ -95,14 +113,7 @@ class VerticalCode(Code):
     def _codewords_between(self, start: int, stop: int) -> int:
         return self.codewords(stop * WORD_BYTES) - self.codewords(start * WORD_BYTES)
 
-    def _parts(self, data: Bytes, check: Bytes) -> _Parts:
-        checks = vertical.CHECKS[self.kind]
-        blocks, width = _split(data.size)
-        whole = blocks * checks * ROW_BYTES
-        rest = whole + width * checks
-        return _Parts(blocks, check[:whole], check[whole:rest].reshape(checks, -1), check[rest:])
-
-    def _rest(self, data: Bytes, parts: _Parts) -> tuple[Bytes, Bytes, Bytes]:
+    def _rest(self, data: Bytes, parts: Parts) -> tuple[Bytes, Bytes, Bytes]:
         """Give copies of the smaller block, its check rows and its record, filled up with zeros to a whole one."""
         checks, width = parts.rest.shape
         narrow = np.zeros(ROWS * width, np.uint8)
@@ -114,7 +125,7 @@ class VerticalCode(Code):
         rows[:, :width] = parts.rest
         return block.reshape(-1), rows.reshape(-1), self._last_record(parts).copy()
 
-    def _put_back(self, data: Bytes, parts: _Parts, block: Bytes) -> bool:
+    def _put_back(self, data: Bytes, parts: Parts, block: Bytes) -> bool:
         """Write the block that :meth:`_rest` gave, or nothing where its filling is struck: then no repair is right."""
         width = parts.rest.shape[1]
         wide = block.reshape(ROWS, ROW_BYTES)
@@ -125,13 +136,13 @@ class VerticalCode(Code):
         left[:] = narrow[: left.size]
         return True
 
-    def _keep(self, parts: _Parts, rows: Bytes, record: Bytes) -> None:
+    def _keep(self, parts: Parts, rows: Bytes, record: Bytes) -> None:
         """Write the check rows and the record that belong to the smaller block."""
         parts.rest[:] = rows.reshape(-1, ROW_BYTES)[:, : parts.rest.shape[1]]
         self._last_record(parts)[:] = record
 
-    def _last_record(self, parts: _Parts) -> Bytes:
-        return parts.records[parts.records.size - self._record_bytes :]
+    def _last_record(self, parts: Parts) -> Bytes:
+        return parts.records[parts.records.size - self.record_bytes :]
 
 
 def _split(data_bytes: int) -> tuple[int, int]:
