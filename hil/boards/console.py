@@ -8,7 +8,8 @@ from pathlib import Path
 
 from firmware_bridge.bridge import Bridge
 from firmware_bridge.errors import FlightNodeError, LinkLost, PortError
-from firmware_bridge.messages import BlobKind, Message
+from firmware_bridge.loading import BlobKind
+from firmware_bridge.messages import Message
 from hil.toml_file import advice
 
 QUIT = ("quit", "exit")
