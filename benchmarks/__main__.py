@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 
 from benchmarks.contest import NotMeasurable, OpenContest, Ratio, Work, measure
 from benchmarks.goals import GROUPS, Goal, read_goals
+from firmware_bridge import crc
 from firmware_bridge.errors import ConfigError
 
 
@@ -93,6 +94,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         unknown = set(asked) - set(GROUPS)
         if unknown:
             raise ConfigError(f"no group {sorted(unknown)[0]!r}: choose from {', '.join(GROUPS)}")
+        if crc.engine() != crc.COMPILED:
+            raise ConfigError(f"crc engine: {crc.engine()}: no figures are given with it; pip install crcmod-plus")
         goals = [goal for goal in read_goals() if goal.group in asked]
     except ConfigError as error:
         print(f"error: {error}", file=sys.stderr)

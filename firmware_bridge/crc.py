@@ -16,6 +16,8 @@ import crcmod.predefined
 CHECK_VALUE = 0xCBF43926
 """CRC-32 of ``b"123456789"``, from the catalogue entry CRC-32/ISO-HDLC."""
 
+COMPILED = "crcmod C"
+
 _crc32 = crcmod.predefined.mkCrcFun("crc-32")
 
 frame_crc32 = zlib.crc32
@@ -43,5 +45,5 @@ def crc32(data: bytes, value: int = 0) -> int:
 
 
 def engine() -> str:
-    """Which implementation of crcmod is loaded: ``"crcmod C"`` or ``"crcmod pure Python"``."""
-    return "crcmod C" if crcmod.crcmod._usingExtension else "crcmod pure Python"
+    """Which implementation of crcmod is loaded: :data:`COMPILED` or ``"crcmod pure Python"``."""
+    return COMPILED if crcmod.crcmod._usingExtension else "crcmod pure Python"

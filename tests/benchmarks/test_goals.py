@@ -3,6 +3,7 @@
 import importlib
 from contextlib import contextmanager
 
+import crcmod.crcmod
 import pytest
 
 import benchmarks.__main__ as command
@@ -203,3 +204,9 @@ def test_the_exit_code_is_1_when_a_goal_is_missed(monkeypatch, capsys, measured,
 def test_an_unknown_group_is_a_usage_error(capsys):
     assert command.main(["eec"]) == 2
     assert "choose from inference, gemm, campaign, ecc, checks, link, scrub, recovery" in capsys.readouterr().err
+
+
+def test_no_figures_are_given_with_a_slow_checksum(capsys, monkeypatch):
+    monkeypatch.setattr(crcmod.crcmod, "_usingExtension", False)
+    assert command.main(["link"]) == 2
+    assert "pip install crcmod-plus" in capsys.readouterr().err

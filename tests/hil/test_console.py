@@ -11,7 +11,7 @@ from firmware_bridge import messages as m
 from firmware_bridge.bridge import Bridge
 from firmware_bridge.channel import Channel
 from firmware_bridge.errors import PortError
-from firmware_bridge.messages import BlobKind
+from firmware_bridge.loading import BlobKind
 from firmware_bridge.transport import memory_pair
 from hil.boards.console import Console
 from hil.cli import main
