@@ -11,17 +11,18 @@ from onnx import numpy_helper
 from onnx.reference import ReferenceEvaluator
 
 from firmware_bridge.errors import ModelError
+from hil.compiler.fold_quantised import moved_before
 from hil.compiler.limits import LARGEST_FOLDED_ELEMENTS
 
 PASS_THROUGH = ("Identity", "Dropout")
-KEPT = ("DequantizeLinear", "QuantizeLinear")
-"""Not folded: the integers behind them are what the node computes with and what can be struck."""
-
 LARGEST_PASSES = 8
 
 
 def fold_constants(model: Any, path: Path) -> None:
     """Evaluate every node whose inputs are constant and drop those that only pass a value on, in place.
+
+    DequantizeLinear stays: the integers before it are what the node computes with and what can be struck. What reads it
+    and is constant itself is evaluated none the less.
 
     Parameters
     ----------
@@ -31,8 +32,7 @@ def fold_constants(model: Any, path: Path) -> None:
         For errors.
     """
     for _ in range(LARGEST_PASSES):
-        values = _known_values(model, path)
-        if not _fold_once(model, values, path):
+        if not _Pass(model, path).run():
             break
     _drop_pass_through(model)
 
@@ -66,28 +66,63 @@ def _known_values(model: Any, path: Path) -> dict[str, tuple[tuple[int, ...], in
     return known
 
 
-def _fold_once(model: Any, values: dict[str, tuple[tuple[int, ...], int]], path: Path) -> bool:
-    constants = constant_arrays(model, path)
-    kept = []
-    found: dict[str, Any] = {}
-    for node in model.graph.node:
-        known = constants | found
-        if node.op_type in ("Shape", "Size") and node.input[0] in values:
-            found[node.output[0]] = _shape(node, values[node.input[0]][0])
-        elif node.op_type not in KEPT and node.domain in ("", "ai.onnx") and _is_constant(node, known):
-            found |= _evaluate(model, node, known, path)
-        else:
-            found |= _take_empty(node, known, values)
-            if any(node.output):
-                kept.append(node)
-    if not found:
-        return False
-    copies = [onnx.NodeProto.FromString(node.SerializeToString()) for node in kept]
-    del model.graph.node[:]
-    model.graph.node.extend(copies)
-    tensors = [numpy_helper.from_array(np.asarray(value), name) for name, value in found.items()]
-    model.graph.initializer.extend(tensors)
-    return True
+class _Pass:
+    """One walk over the nodes of a model."""
+
+    def __init__(self, model: Any, path: Path) -> None:
+        self.model = model
+        self.path = path
+        self.values = _known_values(model, path)
+        self.known = constant_arrays(model, path)
+        self.found: dict[str, Any] = {}
+        self.dequantised: dict[str, Any] = {}
+        """The DequantizeLinear nodes of constants, by output."""
+
+    def run(self) -> bool:
+        """Replace what is constant by its value; False when there was nothing."""
+        kept = [left for node in self.model.graph.node for left in self._visit(node)]
+        if not self.found:
+            return False
+        copies = [onnx.NodeProto.FromString(node.SerializeToString()) for node in kept]
+        del self.model.graph.node[:]
+        self.model.graph.node.extend(copies)
+        tensors = [numpy_helper.from_array(np.asarray(value), name) for name, value in self.found.items()]
+        self.model.graph.initializer.extend(tensors)
+        return True
+
+    def _visit(self, node: Any) -> list[Any]:
+        """Give what is left of a node."""
+        standard = node.domain in ("", "ai.onnx")
+        if node.op_type in ("Shape", "Size") and node.input[0] in self.values:
+            self._take({node.output[0]: _shape(node, self.values[node.input[0]][0])})
+            return []
+        if not standard or not _is_constant(node, self.known | self.dequantised):
+            self._take(_take_empty(node, self.known, self.values))
+            return [node] if any(node.output) else []
+        if not _is_constant(node, self.known):
+            return self._behind(node)
+        if node.op_type == "DequantizeLinear":
+            self.dequantised[node.output[0]] = node
+            return [node]
+        self._take(_evaluate(self.model, node, self.known, self.path))
+        return []
+
+    def _behind(self, node: Any) -> list[Any]:
+        """Fold a node behind a DequantizeLinear: it moves the integers, or is evaluated."""
+        moved = moved_before(node, self.dequantised.get(node.input[0]), self.known)
+        if moved is not None:
+            self._take(_evaluate(self.model, moved.move, self.known, self.path))
+            self.dequantised[node.output[0]] = moved.node
+            return [moved.node]
+        known = dict(self.known)
+        for name in set(node.input) & set(self.dequantised):
+            known |= _evaluate(self.model, self.dequantised[name], self.known, self.path)
+        self._take(_evaluate(self.model, node, known, self.path))
+        return []
+
+    def _take(self, constants: dict[str, Any]) -> None:
+        self.found |= constants
+        self.known |= constants
 
 
 def _take_empty(node: Any, known: dict[str, Any], values: dict[str, tuple[tuple[int, ...], int]]) -> dict[str, Any]:

@@ -138,6 +138,8 @@ def lower_integer(low: Lowering, node: Node) -> bool:
     source = low.values.get(node.input(0))
     if lower is None or source is None or source.quantisation is None:
         return False
+    if node.op in WINDOWED and len(source.shape) > 4:
+        return False  # Volumes are walked in floats.
     return lower(low, node, source, source.quantisation)
 
 
@@ -315,6 +317,7 @@ def _lower_clamp(low: Lowering, node: Node, source: Tensor, kind: Quantisation) 
     return True
 
 
+WINDOWED = ("AveragePool", "Conv", "GlobalAveragePool", "MaxPool")
 INTEGER_OPERATORS: dict[str, Callable[[Lowering, Node, Tensor, Quantisation], bool]] = {
     "Add": _lower_add,
     "AveragePool": _lower_pool,

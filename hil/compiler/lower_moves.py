@@ -64,6 +64,31 @@ def _sliced(view: View, axis: int, bounds: slice) -> View:
     return replace(view, shape=shape, strides=strides, offset=offset)
 
 
+def lower_depth_to_space(low: Lowering, node: Node) -> None:
+    """Lower DepthToSpace and SpaceToDepth: channels become pixels of a block, or the other way round."""
+    source = moved_operand(low, node, 0)
+    if len(source.shape) != 4:
+        raise node.error(f"input of shape {source.shape}: four dimensions are expected")
+    block = int(node.attributes["blocksize"])
+    rows_first = node.attributes.get("mode", "DCR") == "DCR"
+    n, c, h, w = source.shape
+    if node.op == "SpaceToDepth":
+        parts = [(n,), (c,), (h // block, block), (w // block, block)]
+        order = (0, 3, 5, 1, 2, 4) if rows_first else (0, 1, 3, 5, 2, 4)
+        shape = (n, c * block * block, h // block, w // block)
+    else:
+        depth = c // (block * block)
+        parts = [(n,), (block, block, depth) if rows_first else (depth, block, block), (h,), (w,)]
+        order = (0, 3, 4, 1, 5, 2) if rows_first else (0, 1, 4, 2, 5, 3)
+        shape = (n, depth, h * block, w * block)
+    if min(shape) < 1 or elements(shape) != elements(source.shape):
+        raise node.error(f"input of shape {source.shape} cannot be cut into blocks of {block}")
+    steps = [stride * np.cumprod((1, *part[:0:-1]))[::-1] for part, stride in zip(parts, source.strides, strict=True)]
+    sizes, strides = (tuple(int(v) for each in values for v in each) for values in (parts, steps))
+    view = replace(source, shape=sizes, strides=strides, channels_last=False).permuted(order)
+    low.values[node.outputs[0]] = replace(copied(low, node.outputs[0], view), shape=shape)
+
+
 def lower_split(low: Lowering, node: Node) -> None:
     """Lower Split into given or equal parts."""
     source = moved_operand(low, node, 0)

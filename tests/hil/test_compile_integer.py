@@ -120,6 +120,28 @@ def test_a_wide_weight_is_the_sum_of_some_that_are_not() -> None:
         np.testing.assert_array_equal(total, integers[0].astype(np.int32) - zero)
 
 
+def behind_moves(path: Path) -> Path:
+    """A normalisation whose parameters are quantised as well, and a matrix that is turned before the product."""
+    b = Builder(6)
+    h = b.add("LayerNormalization", "x", b.weights(12), b.weights(12), axis=-1)
+    h = b.add("MatMul", h, b.add("Transpose", b.weights(7, 12), perm=[1, 0]))
+    return b.save(path, (1, 12), h)
+
+
+@pytest.mark.parametrize("per_channel", [True, False])
+def test_constants_behind_their_scales_are_moved_as_integers(per_channel: bool, tmp_path: Path) -> None:
+    path = quantise(behind_moves(tmp_path / "m.onnx"), (1, 12), SIGNED, per_channel)
+    check(path, (1, 12))
+    assert any(spec.dtype == "int8" and spec.shape[-1] >= 7 for spec in compile_model(path).tensors)
+
+
+def test_volumes_between_scales_are_computed_in_floats(tmp_path: Path) -> None:
+    b = Builder(7)
+    h = b.add("GlobalAveragePool", b.add("Relu", b.add("Conv", "x", b.weights(4, 2, 3, 3, 3))))
+    path = quantise(b.save(tmp_path / "m.onnx", (1, 2, 5, 5, 5), h), (1, 2, 5, 5, 5), SIGNED, False)
+    check(path, (1, 2, 5, 5, 5))
+
+
 def test_mlp_with_separate_biases_computes_in_integers(tmp_path: Path) -> None:
     b = Builder(4)
     h = "x"
