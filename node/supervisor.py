@@ -37,6 +37,7 @@ from firmware_bridge.messages import (
 from firmware_bridge.responder import Replies
 from firmware_bridge.streams import MAX_MESSAGE
 from firmware_bridge.telemetry import housekeeping_packet
+from node.assurance import Assurance
 from node.blob_store import BlobStore, Holding
 from node.runners import Ended, Event, Runner
 
@@ -120,6 +121,7 @@ class Supervisor:
         self._deadline_s: float | None = None
         self._request_s = Configure(protection="").deadline_ms / 1000
         self._overdue = False
+        self._assurance = Assurance()
         self._failed_starts = 0
         self._held: dict[object, Message] = {}
 
@@ -212,6 +214,7 @@ class Supervisor:
         self._boot_id = _random_id()
         self._state = State.STARTING
         self._deadline_s = self._clock() + PREPARATION_S
+        self._assurance.begin(self._clock())
         self._overdue = False
         self._runner.start()
 
@@ -220,7 +223,18 @@ class Supervisor:
         events = self._runner.events()
         for event in events:
             self._on_event(event)
-        return self._bark() or self._next_job() or bool(events)
+        return self._bark() or self._assure() or self._next_job() or bool(events)
+
+    def _assure(self) -> bool:
+        """Tell a host that waits for a job which may have to compile that it is still in hand."""
+        word = self._assurance.word(self._clock())
+        if word is not None:
+            self._say(word)
+        return word is not None
+
+    def _say(self, progress: Progress) -> None:
+        request_id = self._current.request_id if self._current else None
+        self._send(codec.encode(progress, request_id or UNASKED), False)
 
     def _bark(self) -> bool:
         """Kill a computer that has been silent for too long."""
@@ -238,7 +252,8 @@ class Supervisor:
 
     def next_event_s(self) -> float | None:
         """Give the time at which :meth:`advance` is due even if nothing is heard, or None."""
-        return self._deadline_s if not self._overdue else None
+        times = [time_s for time_s in (self._deadline_s, self._assurance.due_s) if time_s is not None]
+        return min(times) if times and not self._overdue else None
 
     def close(self) -> None:
         """End the computer."""
@@ -256,21 +271,23 @@ class Supervisor:
         self._current = self._waiting.popleft()
         self._state = State.BUSY
         self._deadline_s = self._clock() + self._patience_s(self._current)
+        if isinstance(self._current.message, REMEMBERED):
+            self._assurance.begin(self._clock())
         self._runner.submit(self._current.message)
         return True
 
-    def _patience_s(self, job: Job) -> float:
-        """Give how long a job may be silent: loading and configuring may have to compile."""
+    def _patience_s(self, job: Job | None) -> float:
+        """Give how long a job, or a start, may be silent: loading and configuring may have to compile."""
+        if job is None:
+            return PREPARATION_S
         return max(self._request_s, PREPARATION_S) if isinstance(job.message, REMEMBERED) else self._request_s
 
     def _on_event(self, event: Event) -> None:
         match event:
             case Progress():
                 if self._deadline_s is not None:
-                    patience = self._patience_s(self._current) if self._current else PREPARATION_S
-                    self._deadline_s = self._clock() + patience
-                request_id = self._current.request_id if self._current else None
-                self._send(codec.encode(event, request_id or UNASKED), False)
+                    self._deadline_s = self._clock() + self._patience_s(self._current)
+                self._say(event)
             case Abnormal():
                 self._rebooted(event)
             case Ended():
@@ -290,6 +307,7 @@ class Supervisor:
     def _idle(self) -> None:
         self._current = None
         self._deadline_s = None
+        self._assurance.end()
         self._state = State.READY
 
     def _answered(self, job: Job, reply: Message) -> None:
@@ -330,7 +348,7 @@ class Supervisor:
         """The process is gone, by itself or because the watchdog killed it."""
         kind, detail = AbnormalKind.CRASH, end.detail
         if self._overdue:
-            kind, detail = AbnormalKind.HANG, f"no answer within {self._silence_ms()} ms"
+            kind, detail = AbnormalKind.HANG, f"no answer within {1000 * self._patience_s(self._current):.0f} ms"
         at_work = self._current is not None and self._current.request_id is not None
         self._log(f"the computer ended while {self._state.value}: {detail}")
         self._failed_starts = 0 if at_work else self._failed_starts + 1
@@ -340,10 +358,6 @@ class Supervisor:
         job = self._put_down()
         self.start()
         self._give_up(job, kind, detail)
-
-    def _silence_ms(self) -> int:
-        patience = self._patience_s(self._current) if self._current else PREPARATION_S
-        return round(1000 * patience)
 
     def _put_down(self) -> Job | None:
         """Take the current job away, and the supervisor's own ones that wait, since they start over."""
@@ -360,6 +374,7 @@ class Supervisor:
         """Stop trying: refuse what waits, and forget what was held, since it may be the cause."""
         self._state = State.DOWN
         self._deadline_s = None
+        self._assurance.end()
         self._current = None
         self._held.clear()
         text = f"computer does not start: {MAX_FAILED_STARTS} attempts, the last ended with {detail}"

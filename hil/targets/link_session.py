@@ -11,7 +11,7 @@ from firmware_bridge.bridge import Bridge
 from firmware_bridge.errors import LinkLost, PortError
 from firmware_bridge.loading import BlobKind
 from firmware_bridge.measuring import Measure, Measured
-from firmware_bridge.messages import Run, Telemetry
+from firmware_bridge.messages import Progress, Run, Telemetry
 from hil.progress import ProgressEvent, ProgressSink
 from hil.targets.hosts import Host
 from hil.targets.session import Answer
@@ -54,6 +54,7 @@ class LinkSession:
     def _connect(self) -> tuple[Bridge, int]:
         """Give a bridge to a node that holds what was loaded before, and the id of its agent."""
         bridge = self._host.connect()
+        bridge.progress = self._heard
         try:
             agent_id = bridge.hello().agent_id
             self._load(bridge)
@@ -68,6 +69,10 @@ class LinkSession:
 
     def _loaded(self, done: int, total: int) -> None:
         self._progress(ProgressEvent(stage="load", done=done, total=total))
+
+    def _heard(self, progress: Progress) -> None:
+        amount = f" {progress.done}/{progress.total}" if progress.total else ""
+        self._progress(ProgressEvent(stage=WAIT_STAGE, done=0, total=0, note=f"{progress.stage}{amount}"))
 
     def configure(self, protection: Protection, deadline_ms: int) -> None:
         """Set the protection and the watchdog's deadline."""

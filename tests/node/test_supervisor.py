@@ -29,6 +29,7 @@ from firmware_bridge.messages import (
     TelemetryRequest,
 )
 from firmware_bridge.streams import MAX_MESSAGE
+from node.assurance import PERIOD_S
 from node.blob_store import BlobStore
 from node.runners import Ended, Event
 from node.supervisor import MAX_FAILED_STARTS, MAX_WAITING, PREPARATION_S, UNASKED, Supervisor
@@ -459,6 +460,28 @@ def test_preparing_may_take_longer_than_a_request(ready: Bench, message: Message
     assert ready.runner.kills == 0
     ready.later(1)
     assert ready.runner.kills == 1
+
+
+@pytest.mark.parametrize("message", [Configure(protection=""), SetTemperature(celsius=20.0)])
+def test_a_host_hears_of_what_may_have_to_compile_every_few_seconds(ready: Bench, message: Message) -> None:
+    """And the watchdog barks when it would have all the same."""
+    ready.ask(message, 7)
+    ready.sent.clear()
+    while not ready.runner.kills:
+        assert ready.supervisor.next_event_s() <= ready.now_s + PERIOD_S
+        ready.later(ready.supervisor.next_event_s() - ready.now_s)
+    told = [progress for progress, request_id in ready.sent if request_id == 7 and isinstance(progress, Progress)]
+    assert len(told) > PREPARATION_S / PERIOD_S - 3
+    assert told[3].stage == f"loading or compiling for {4 * PERIOD_S:.0f} s"
+
+
+def test_of_a_run_it_hears_nothing_but_its_end(ready: Bench) -> None:
+    ready.ask(run(1), 7)
+    ready.later(59.0)
+    assert ready.sent == []
+    ready.says(Done())
+    ready.later(1000.0)
+    assert [request_id for _, request_id in ready.sent] == [7]
 
 
 def test_a_start_that_hangs_is_tried_again(bench: Bench) -> None:
