@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import select
 import time
 from collections.abc import Callable, Sequence
@@ -13,6 +14,7 @@ from .link import BATCH_BYTES, Link, Role
 from .link_stats import LinkStats
 from .transcript import Direction, Recorder
 from .transport import Transport
+from .waiting import ShortWaits
 
 _REOPEN_S = 0.2
 QUIET_S = 5.0
@@ -54,6 +56,8 @@ class Channel:
         self._pending = b""
         self._watched: tuple[int, ...] = ()
         self._waiter = select.poll()
+        # The bytes of a line with a clock take their time: waiting for them awake would only cost.
+        self._short_waits = ShortWaits() if transport.baud is None else ShortWaits(0.0)
         self._overheard = b"" if role == "node" else None
         self.heard_s = clock()
         self._recorder = recorder or Recorder.from_environment(role, self.heard_s)
@@ -170,6 +174,8 @@ class Channel:
         """One wait until bytes, a timer of the link or ``end_s``; gives whether one of ``also`` is readable."""
         event_s = self._push_due(now_s)
         until_s = end_s if event_s is None or self._pending else min(end_s, event_s)
+        if self._short_waits.try_s and not also and not self._pending and self._try(now_s, until_s):
+            return False
         line = self.transport.fileno()
         readable = [
             descriptor
@@ -177,9 +183,28 @@ class Channel:
             if event != select.POLLOUT
         ]
         ours = line in readable
-        if ours:
-            self._pull()
+        if ours and (data := self.transport.read()):
+            read_s = self._clock()
+            self._short_waits.slept(read_s - now_s)
+            self._take(data, read_s)
         return len(readable) > ours
+
+    def _try(self, now_s: float, until_s: float) -> bool:
+        """Look for bytes again and again for the short time in which they are likely to come; gives whether any did.
+
+        Others who want this processor get it in between: the driver of the line may be one of them.
+        """
+        stop_s = min(until_s, now_s + self._short_waits.try_s)
+        while True:
+            data = self.transport.read()
+            time_s = self._clock()
+            if data or time_s >= stop_s:
+                break
+            os.sched_yield()
+        self._short_waits.tried(time_s - now_s, bool(data))
+        if data:
+            self._take(data, time_s)
+        return bool(data)
 
     def _poller(self, line: int, also: Sequence[int]) -> select.poll:
         """Give what waits for the line and for ``also``; the last one again where it is the same."""
@@ -239,16 +264,13 @@ class Channel:
         self._pending += text
         self._push(self._clock())
 
-    def _pull(self) -> None:
-        data = self.transport.read()
-        if data:
-            now_s = self._clock()
-            if self._recorder is not None:
-                self._recorder.passed(Direction.RECEIVED, data, now_s)
-            if self._overheard is not None and not self._in_session(now_s):
-                self._overheard = (self._overheard + data)[-OVERHEARD_BYTES:]
-            if self._link.receive(data, now_s):
-                self.heard_s = now_s
+    def _take(self, data: bytes, now_s: float) -> None:
+        if self._recorder is not None:
+            self._recorder.passed(Direction.RECEIVED, data, now_s)
+        if self._overheard is not None and not self._in_session(now_s):
+            self._overheard = (self._overheard + data)[-OVERHEARD_BYTES:]
+        if self._link.receive(data, now_s):
+            self.heard_s = now_s
 
     def _push(self, now_s: float, more: bool = True) -> None:
         """Hand over what is pending, then, if ``more``, what the link has to send by now."""

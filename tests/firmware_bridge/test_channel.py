@@ -203,3 +203,24 @@ def test_a_noisy_line_delivers_everything(kind):
         assert got == [message[::-1] for message in sent]
         assert host.stats.retransmitted > 0
         assert sum(wire.impairment.flipped_bits for wire in line.wires) > 20
+
+
+@pytest.mark.parametrize(("baud", "tries"), [(None, True), (3_000_000, False)])
+def test_after_quick_answers_a_wait_is_tried_once_and_then_slept_through(baud, tries, monkeypatch):
+    near, far = memory_pair()
+    near.baud = baud
+    in_vain = []
+    read = near.read
+    monkeypatch.setattr(near, "read", lambda: read() or in_vain.append(1) or b"")
+    with Channel(near, "host") as host, Channel(far, "node") as node:
+        settle(host, node)
+        in_vain.clear()
+        for _ in range(10):
+            host.send(b"quick")
+            assert node.poll(5.0) == [b"quick"]
+            node.send(b"as quick")
+            assert host.poll(5.0) == [b"as quick"]
+        for tried in (tries, False):
+            in_vain.clear()
+            assert host.poll(0.02) == []
+            assert bool(in_vain) == tried
