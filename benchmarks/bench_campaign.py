@@ -11,6 +11,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from itertools import count
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -22,6 +23,7 @@ from onnx import numpy_helper
 from benchmarks.bench_inference import session
 from benchmarks.contest import Contest
 from benchmarks.injection.contests import CONTESTS as INJECTION
+from benchmarks.injection.sequences import REGIONS, story_faults
 from benchmarks.workers import two_workers
 from hil.campaign.board_pool import BoardPool
 from hil.campaign.configuration import load_campaign
@@ -168,6 +170,7 @@ CONTESTS = {
     "board-pool": boards_together,
     "sessions-by-hand": lambda: against_flips_by_hand(weights_as_inputs=False, peer_trials=10),
     "two-workers": two_workers,
+    **{f"story-{region}": partial(story_faults, region) for region in REGIONS},
 } | INJECTION
 
 

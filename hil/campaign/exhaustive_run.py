@@ -1,7 +1,8 @@
 """Carry out an exhaustive campaign on several processes, and keep what came out as one file.
 
 ``exhaustive.npz`` holds ``codes`` (uint8 [moments, bits, inputs], see :data:`hil.campaign.exhaustive.OUTCOMES`),
-``inputs`` (the numbers of the samples) and ``about`` (JSON: what was struck, by which software, how fast).
+``inputs`` (the numbers of the samples, or of sequences of them) and ``about`` (JSON: what was struck, by which
+software, how fast).
 """
 
 from __future__ import annotations
@@ -24,19 +25,19 @@ from firmware_bridge.errors import ConfigError, DataError, Interrupted
 from hil.campaign.block_log import BlockLog, begun
 from hil.campaign.bundle import load_bundle, write_bundle
 from hil.campaign.configuration import CampaignFile
-from hil.campaign.exhaustive import BLOCK_BITS, OUTCOMES, Block, Classifier, Codes, Verified, blocks_of
+from hil.campaign.exhaustive import BLOCK_BITS, OUTCOMES, Block, Classifier, Codes, Verified, blocks_of, moments_of
 from hil.campaign.experiment import versions
 from hil.campaign.task import ENGINE_VERSION
 from hil.campaign.workload import Workload, load_workload
 from hil.progress import ProgressEvent, ProgressSink, silent
-from node.kernels.inference.incremental.run import warm
+from node.model.incremental import warm_engine
 
 RESULT_FILE = "exhaustive.npz"
 
 
 @dataclass(frozen=True, kw_only=True)
 class ExhaustiveOptions:
-    """What is struck, on which inputs, by how many processes, and which share is repeated by whole runs."""
+    """What is struck, on how many inputs or sequences, by how many processes, and the share repeated by whole runs."""
 
     region: str = "weights"
     inputs: int = 100
@@ -110,26 +111,31 @@ def run_exhaustive(
     """
     write_bundle(campaign, out)
     workload = load_workload(campaign)
-    inputs = tuple(range(min(options.inputs, workload.n_inputs)))
+    inputs = tuple(range(min(options.inputs, workload.n_sequences)))
     blocks = list(blocks_of(workload, options.region))
     if not blocks:
         raise DataError(f"model {workload.image.name!r} has no {options.region}: choose another region")
-    codes = np.zeros((blocks[-1].step + 1, blocks[-1].last, len(inputs)), np.uint8)
+    moments = {moment: number for number, moment in enumerate(moments_of(workload, options.region))}
+    codes = np.zeros((len(moments), blocks[-1].last, len(inputs)), np.uint8)
+
+    def part_of(block: Block) -> Codes:
+        return codes[moments[block.inference, block.step], block.first : block.last]
+
     # Compiled here once, loaded from the cache by every worker.
-    warm()
+    warm_engine(workload.image)
     started_s = time.perf_counter()
     identity = _identity(workload, options, inputs)
     with BlockLog(out, identity, [(block.last - block.first, len(inputs)) for block in blocks]) as log:
         verified = Verified()
         for number, (part, repeated) in log.finished.items():
-            codes[blocks[number].step, blocks[number].first : blocks[number].last] = part
+            part_of(blocks[number])[:] = part
             verified = verified + Verified(evaluations=repeated)
         kept = done = sum(part.size for part, _ in log.finished.values())
         left = [block for number, block in enumerate(blocks) if number not in log.finished]
         numbers = {block: number for number, block in enumerate(blocks)}
         classify = _in_processes if options.workers > 1 else _here
         for block, part, check in classify(workload, out, left, (options, inputs, campaign.campaign.seed)):
-            codes[block.step, block.first : block.last] = part
+            part_of(block)[:] = part
             log.append(numbers[block], part, check.evaluations)
             verified = verified + check
             done += part.size
@@ -165,6 +171,7 @@ def _identity(workload: Workload, options: ExhaustiveOptions, inputs: tuple[int,
         "region": options.region,
         "inputs": list(inputs),
         "verify": options.verify,
+        "sequence": workload.sequence,
         "model_digest": workload.image.digest,
         "workload_digest": workload.digest,
         "engine_version": ENGINE_VERSION,
@@ -180,6 +187,7 @@ def _about(workload: Workload, options: ExhaustiveOptions, elapsed_s: float, ver
         "critical": workload.critical_name,
         "region": options.region,
         "fault": "one bit flipped just before a step, by itself, no protection",
+        "sequence": workload.sequence,
         "outcomes": [outcome.value for outcome in OUTCOMES],
         "engine_version": ENGINE_VERSION,
         "versions": versions(),

@@ -45,6 +45,8 @@ class Workload:
         ``top1``, ``labels``, ``tolerance=X`` or ``module:function``.
     critical : callable
         The predicate itself.
+    sequence : int
+        Samples in a row, from the first state, that belong together; 1 where the model keeps no state.
     """
 
     image: Image
@@ -53,11 +55,17 @@ class Workload:
     labels: NDArray[np.integer] | None
     critical_name: str
     critical: Critical
+    sequence: int = 1
 
     @property
     def n_inputs(self) -> int:
         """Number of samples."""
         return len(self.golden)
+
+    @property
+    def n_sequences(self) -> int:
+        """Number of whole sequences; without state, of samples."""
+        return self.n_inputs // self.sequence
 
     @property
     def digest(self) -> str:
@@ -211,7 +219,13 @@ def make_workload(
     kept = {spec.name: inputs[spec.name] for spec in image.inputs}
     name, predicate = critical
     return Workload(
-        image=image, inputs=kept, golden=tuple(golden), labels=labels, critical_name=name, critical=predicate
+        image=image,
+        inputs=kept,
+        golden=tuple(golden),
+        labels=labels,
+        critical_name=name,
+        critical=predicate,
+        sequence=sequence if image.states else 1,
     )
 
 

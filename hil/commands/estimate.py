@@ -59,7 +59,7 @@ def command(  # noqa: PLR0913, PLR0917 - one parameter an option
     parts = parts_of(workload.image)
     population = sum(len(part.bits) for part in parts)
     planned = sample_size(population, how.margin)
-    classifier = Classifier(workload, "weights", tuple(range(min(how.inputs, workload.n_inputs))))
+    classifier = Classifier(workload, "weights", tuple(range(min(how.inputs, workload.n_sequences))))
     harms = classifier.harms if how.count == "critical" else classifier.wrongs
     found = sample(parts, harms, how.faults or planned, method=how.method, seed=described.campaign.seed)
     if as_json:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("campaign", type=click.Path(path_type=Path))
 @click.option(
-    "--region", type=click.Choice(("weights", "activations", "accumulators", "steps")), default="weights",
+    "--region", type=click.Choice(("weights", "activations", "accumulators", "state", "steps")), default="weights",
     show_default=True, help="Which memory is struck.",
 )  # fmt: skip
 @click.option("--inputs", type=click.IntRange(min=1), default=100, show_default=True, help="Samples, the first ones.")

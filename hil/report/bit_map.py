@@ -54,7 +54,7 @@ def layer_maps(image: Image, result: Exhaustive) -> list[LayerMap]:
 
 def _layer(image: Image, spec: TensorSpec, result: Exhaustive) -> LayerMap:
     first, last = 8 * spec.offset, 8 * spec.end
-    codes = result.codes[0, first:last]
+    codes = np.moveaxis(result.codes[:, first:last], 0, 1).reshape(last - first, -1)
     width = 8 * np.dtype(spec.dtype).itemsize
     channels = _channels(image, spec)
     position = np.arange(last - first) % width

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum
 
 import numpy as np
@@ -46,19 +47,31 @@ class Faults:
     Parameters
     ----------
     region : str
-        ``weights``, ``activations``, ``steps`` or ``accumulators`` (see :mod:`node.model.accumulators`).
+        ``weights``, ``activations``, ``state``, ``steps`` or ``accumulators`` (see :mod:`node.model.accumulators`).
     bits : ndarray of int64, [faults]
         Counted from the start of the region.
     steps : ndarray of int64, [faults]
         Just before which step each bit flips; an accumulator flips in its own, whatever stands here.
+    inferences : ndarray of int64, [faults], optional
+        In which inference of a sequence; the first without it.
     """
 
     region: str
     bits: NDArray[np.int64]
     steps: NDArray[np.int64]
+    inferences: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
+
+    def __post_init__(self) -> None:
+        if not len(self.inferences):
+            object.__setattr__(self, "inferences", np.zeros(len(self.bits), np.int64))
 
     def __len__(self) -> int:
         return len(self.bits)
+
+    def part(self, chosen: slice | NDArray[np.int64]) -> Faults:
+        """Give some of them."""
+        moments = self.steps[chosen], self.inferences[chosen]
+        return Faults(region=self.region, bits=self.bits[chosen], steps=moments[0], inferences=moments[1])
 
     @classmethod
     def at_start(cls, region: str, bits: NDArray[np.int64]) -> Faults:
@@ -120,16 +133,20 @@ class WholeRuns:
         Compiled model.
     samples : sequence of mapping
         Inputs, as :meth:`node.model.engine.Engine.write_input` takes them.
+    length : int
+        Inferences of a sequence: so many samples in a row, from the first state. Outputs are those of all of them, and
+        an effect is the worst on any.
     """
 
-    def __init__(self, image: Image, samples: Sequence[Sample]) -> None:
+    def __init__(self, image: Image, samples: Sequence[Sample], length: int = 1) -> None:
         self.image = image
-        self.n_inputs = len(samples)
+        self.length = length
+        self.n_inputs = len(samples) // length
         self._engine, self._arena = engine_of(image)
         self._sums = StruckSums(self._engine, self._arena)
         self._pristine = self._arena.u8.copy()
         self._samples = samples
-        self._golden = [self._output(number, None) or b"" for number in range(len(samples))]
+        self._golden = [self._output(number, None) or b"" for number in range(self.n_inputs)]
 
     def golden_output(self, number: int) -> bytes:
         """Give the undisturbed output of an input, all tensors of the model one after the other."""
@@ -140,9 +157,10 @@ class WholeRuns:
         codes = np.zeros((len(faults), self.n_inputs), np.uint8)
         index: list[tuple[int, int]] = []
         outputs: list[bytes] = []
-        for fault, (bit, step) in enumerate(zip(faults.bits, faults.steps, strict=True)):
+        moments = zip(faults.bits, faults.steps, faults.inferences, strict=True)
+        for fault, (bit, step, inference) in enumerate(moments):
             for number in range(self.n_inputs):
-                output = self._output(number, (faults.region, int(bit), int(step)))
+                output = self._output(number, (faults.region, int(bit), int(step), int(inference)))
                 codes[fault, number] = self._effect(number, output)
                 if keep_outputs and output is not None and codes[fault, number] != Effect.SAME:
                     index.append((fault, number))
@@ -156,18 +174,26 @@ class WholeRuns:
 
     def _begin(self, number: int) -> None:
         np.copyto(self._arena.u8, self._pristine)
+        self._write_inputs(number)
+
+    def _write_inputs(self, number: int) -> None:
         for spec in self.image.inputs:
             self._engine.write_input(spec.name, self._samples[number][spec.name])
 
-    def _output(self, number: int, fault: tuple[str, int, int] | None) -> bytes | None:
-        """Give the output of an input under a fault, None for a crash."""
-        self._begin(number)
+    def _output(self, number: int, fault: tuple[str, int, int, int] | None) -> bytes | None:
+        """Give the outputs of a sequence under a fault, None for a crash."""
+        np.copyto(self._arena.u8, self._pristine)
+        outputs = []
         try:
-            first = 0 if fault is None else self._strike(*fault)
-            self._engine.run_steps(first, self._engine.n_steps)
+            for inference in range(self.length):
+                self._write_inputs(number * self.length + inference)
+                struck = fault is not None and fault[3] == inference
+                first = self._strike(*fault[:3]) if fault is not None and struck else 0
+                self._engine.run_steps(first, self._engine.n_steps)
+                outputs.append(self._engine.output_bytes())
         except PayloadCrash:
             return None
-        return self._engine.output_bytes()
+        return b"".join(outputs)
 
     def _strike(self, region: str, bit: int, step: int) -> int:
         """Compute up to a fault, let it happen and give the step that is next."""
@@ -205,10 +231,11 @@ class WholeRuns:
             return Effect.SAME
         return Effect.WRONG if self._winner(output) == self._winner(self._golden[number]) else Effect.MOVED
 
-    def _winner(self, output: bytes) -> int:
-        first = self.image.outputs[0]
-        values = np.frombuffer(output[: first.size_bytes], first.dtype)
-        return -1 if np.isnan(values).any() else int(np.argmax(values))
+    def _winner(self, output: bytes) -> list[int]:
+        """Give the winner of each inference."""
+        first, size = self.image.outputs[0], len(output) // self.length
+        found = [np.frombuffer(output, first.dtype, math.prod(first.shape), i * size) for i in range(self.length)]
+        return [-1 if np.isnan(values).any() else int(np.argmax(values)) for values in found]
 
 
 def _no_interrupt(kind: int) -> None:

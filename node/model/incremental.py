@@ -8,17 +8,19 @@ are those of :class:`node.model.engine.Engine`, which computes every step.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 
 import numpy as np
 from numpy.typing import NDArray
 
 from firmware_bridge.errors import DataError
-from node.kernels.inference.incremental import tables
+from node.kernels.inference.incremental import run, sequence, tables
 from node.model.effects import Effects, Faults, Group, Sample, WholeRuns, engine_of
 from node.model.fault_table import fault_table
 from node.model.frames import Frames, NotIncremental, Value
 from node.model.group_table import group_table
 from node.model.image import Image, TensorSpec
+from node.model.sequences import SequenceEngine
 from node.model.working_memory import WorkingMemory
 
 CHUNK_BYTES = 3 << 20
@@ -185,11 +187,24 @@ def _parameter(image: Image, spec: TensorSpec) -> NDArray[np.generic]:
     )
 
 
-def engine_for(image: Image, samples: Sequence[Sample], region: str) -> IncrementalEngine | WholeRuns:
-    """Give the fastest engine that is exact for this image and region."""
+def warm_engine(image: Image) -> None:
+    """Compile or load the kernels of the engine that is exact for an image."""
+    with suppress(NotIncremental):
+        if not image.states and Frames(image).values:
+            run.warm()
+            return
+    sequence.warm()
+
+
+def engine_for(
+    image: Image, samples: Sequence[Sample], region: str, length: int = 1
+) -> IncrementalEngine | SequenceEngine | WholeRuns:
+    """Give the fastest engine that is exact for this image and region; of a model with state for such sequences."""
     if region == "steps":
-        return WholeRuns(image, samples)
-    try:
-        return IncrementalEngine(image, samples)
-    except NotIncremental:
-        return WholeRuns(image, samples)
+        return WholeRuns(image, samples, length)
+    with suppress(NotIncremental):
+        if not image.states:
+            return IncrementalEngine(image, samples)
+    with suppress(NotIncremental):
+        return SequenceEngine(image, samples, length)
+    return WholeRuns(image, samples, length)

@@ -8,16 +8,24 @@ import numpy as np
 import pytest
 
 from firmware_bridge.errors import ConfigError, DataError, ModelError
+from firmware_bridge.messages import Fault, Run
 from hil.campaign.configuration import CampaignFile, load_campaign
-from hil.campaign.exhaustive import Classifier
+from hil.campaign.exhaustive import OUTCOMES, Block, Classifier, moments_of
+from hil.campaign.exhaustive_run import ExhaustiveOptions, run_exhaustive
 from hil.campaign.experiment import Experiment
+from hil.campaign.outcome import Outcome
 from hil.campaign.record import FaultRecord, TrialRow
-from hil.campaign.workload import load_workload
+from hil.campaign.trial import judge
+from hil.campaign.workload import critical_predicate, load_workload, make_workload
 from hil.progress import silent
 from hil.report.vulnerability import VulnerabilityMap
 from hil.scaffold import OwnModel, write_for_model
 from hil.targets.sim_session import SimSession
 from hil.targets.target import open_session
+from node.computer import Computer
+from node.lockstep import LockstepRun
+from node.model.effects import WholeRuns
+from node.service import split_samples
 from tests.campaigns import attempts, essence, rows_of, run
 from tests.state_models import accumulator
 
@@ -124,9 +132,59 @@ def test_too_few_samples_for_a_sequence_are_refused(tmp_path: Path) -> None:
         load_workload(described(tmp_path, samples=3))
 
 
-def test_every_bit_of_a_model_with_state_is_refused(experiment: Experiment) -> None:
-    with pytest.raises(DataError, match="keeps state between inferences"):
-        Classifier(experiment.workload, "weights", (0, 1))
+def by_a_node(experiment: Experiment, region: str, fault: tuple[int, int, int], sequence: int) -> str:
+    """The outcome of a fault (bit, step, inference) as a campaign comes to it: carried out and judged."""
+    bit, step, inference = fault
+    struck = Fault(strike=0, region=region, bit=bit, step=step, inference=inference)
+    inputs = tuple(range(INFERENCES * sequence, INFERENCES * (sequence + 1)))
+    request = Run(run_id=1, inputs=inputs, faults=(struck,))
+    workload = experiment.workload
+    with Computer(workload.image) as computer:
+        result = LockstepRun(computer, split_samples(workload.image, dict(workload.inputs)), request).execute()
+    return judge(workload, request, result).outcome.value
+
+
+@pytest.mark.parametrize("region", ["state", "activations"])
+def test_every_bit_has_the_outcome_that_a_campaign_gives_it(
+    experiment: Experiment, region: str, tmp_path: Path
+) -> None:
+    """The outcome of a sequence is the worst of its inferences; every moment of it has its turn."""
+    options = ExhaustiveOptions(region=region, inputs=9, verify=0.1)
+    result = run_exhaustive(experiment.campaign, out=tmp_path / "one", options=options)
+    moments = moments_of(experiment.workload, region)
+    steps = len(experiment.workload.image.steps)
+    assert len(moments) == result.codes.shape[0] == INFERENCES * (steps + 1 if region == "activations" else 1)
+    assert result.inputs == tuple(range(SEQUENCES))
+    assert result.about["verified_evaluations"] > 0
+    rng = np.random.default_rng(1)
+    found = set()
+    for _ in range(60):
+        moment, bit, sequence = (int(rng.integers(size)) for size in result.codes.shape)
+        inference, step = moments[moment]
+        outcome = OUTCOMES[result.codes[moment, bit, sequence]].value
+        assert outcome == by_a_node(experiment, region, (bit, step, inference), sequence)
+        found.add(outcome)
+    assert found == {"MASKED", "SDC_TOLERABLE", "SDC_CRITICAL"}
+
+
+@pytest.mark.parametrize("name", ["top1", "labels"])
+def test_winners_are_those_of_each_inference(experiment: Experiment, name: str) -> None:
+    labels = np.arange(experiment.workload.n_inputs) % 4
+    critical = critical_predicate(name, tolerance=0.1, labels=labels, directory=Path())
+    workload = experiment.workload
+    workload = make_workload(workload.image, workload.inputs, labels, critical, sequence=INFERENCES)
+    classifier = Classifier(workload, "state", (0, 2))
+    block = Block(step=0, first=0, last=128, inference=2)
+    codes = classifier.classify(block)
+    assert OUTCOMES.index(Outcome.SDC_CRITICAL) in codes
+    whole = WholeRuns(workload.image, classifier._samples, INFERENCES).effects(block.faults("state"), keep_outputs=True)
+    size = len(workload.golden[0])
+    wanted = np.zeros_like(codes)
+    for (fault, number), output in zip(whole.index, whole.outputs, strict=True):
+        first, parts = INFERENCES * (0, 2)[number], output.reshape(INFERENCES, size)
+        harm = any(workload.is_critical(int(first + i), part.tobytes()) for i, part in enumerate(parts))
+        wanted[fault, number] = OUTCOMES.index(Outcome.SDC_CRITICAL if harm else Outcome.SDC_TOLERABLE)
+    np.testing.assert_array_equal(codes, wanted)
 
 
 def test_state_that_is_switched_off_is_an_input_again(tmp_path: Path) -> None:
