@@ -4,7 +4,7 @@ from math import sqrt
 from random import Random
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from firmware_bridge.errors import ConfigError, PortError
@@ -110,6 +110,7 @@ def arrival_s(wire: Wire, total: int) -> float:
     return now_s
 
 
+@settings(max_examples=40)
 @given(
     baud=st.floats(1200, 4e6),
     pieces=st.lists(st.integers(1, 3000), min_size=3, max_size=30),

@@ -13,19 +13,20 @@ import pytest
 from scipy import stats
 
 from firmware_bridge.errors import ConfigError
-from firmware_bridge.transport import listen_tcp
+from firmware_bridge.transport import Listener, listen_tcp
 from hil.report.summary import summarise
 from hil.targets import hosts, link_session
 from hil.targets.turns import turn
 from hil.testing import MeasuredCampaign
 from node.jit import CACHE_DIRECTORY
 from tests.campaigns import write_campaign
-from tests.fake_node import serve_fake
+from tests.fake_node import FakeNode, serve_fake
 from tests.hil.synthetic_results import header, task, trial, write
 
 pytest_plugins = ["pytester"]
 
 TMR = '\n[[protection]]\nname = "tmr"\ncode = "tmr"\n'
+ALONE = ("-p", "no:xdist", "-p", "no:cacheprovider")
 USERS_TESTS = """
 from firmware_bridge.errors import ConfigError
 import pytest
@@ -150,14 +151,21 @@ def test_every_test_runs_on_each_of_eight_boards(pytester: pytest.Pytester) -> N
     with ExitStack() as open_listeners:
         boards = [open_listeners.enter_context(listen_tcp()) for _ in range(8)]
         # Each answers twice, to the question whether it is there and to the test.
-        serving = [threading.Thread(target=lambda each=each: [serve_fake(each), serve_fake(each)]) for each in boards]
+        serving = [threading.Thread(target=serve_two_hosts, args=(board,)) for board in boards]
         for thread in serving:
             thread.start()
         targets = [f"--hil-target=tcp://127.0.0.1:{board.port}" for board in boards]
-        done = pytester.runpytest_inprocess(*targets, "-p", "no:xdist", "-p", "no:cacheprovider")
+        done = pytester.runpytest_inprocess(*targets, *ALONE)
         for thread in serving:
             thread.join(20)
     done.assert_outcomes(passed=9)
+
+
+def serve_two_hosts(listener: Listener) -> None:
+    """One after the other, each until it hangs up."""
+    for _ in range(2):
+        with FakeNode(listener.accept(20.0)) as node:
+            node._thread.join(20)
 
 
 def test_two_who_want_a_board_have_it_in_turns() -> None:
@@ -189,7 +197,7 @@ def test_an_absent_board_skips_with_its_reason(pytester: pytest.Pytester) -> Non
         free.bind(("127.0.0.1", 0))
         url = f"tcp://127.0.0.1:{free.getsockname()[1]}"
         pytester.makepyfile("def test_on_the_board(hil_node): pass\ndef test_too(hil_campaign): pass\n")
-        done = pytester.runpytest_subprocess(f"--hil-target={url}", "-rs", "-p", "no:xdist")
+        done = pytester.runpytest_inprocess(f"--hil-target={url}", "-rs", *ALONE)
     done.assert_outcomes(skipped=2)
     done.stdout.fnmatch_lines([f"SKIPPED*{url} is absent: *"])
 
@@ -213,14 +221,14 @@ def test_a_board_of_the_bench_file_comes_with_its_power_hooks(
         )
         serving = threading.Thread(target=lambda: [serve_fake(listener), serve_fake(listener), listener.close()])
         serving.start()
-        done = pytester.runpytest_inprocess("--hil-target=bench:pi", "-p", "no:xdist", "-p", "no:cacheprovider")
+        done = pytester.runpytest_inprocess("--hil-target=bench:pi", *ALONE)
     serving.join(20)
     done.assert_outcomes(passed=1)
 
 
 def test_a_board_that_nobody_described_is_an_error(pytester: pytest.Pytester) -> None:
     pytester.makepyfile("def test_on_the_board(hil_node): pass\n")
-    done = pytester.runpytest_subprocess("--hil-target=bench:nobody", "-p", "no:xdist")
+    done = pytester.runpytest_inprocess("--hil-target=bench:nobody", *ALONE)
     done.assert_outcomes(errors=1)
 
 
