@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 
+import hil
 from benchmarks.contest import Contest
 from node.checks.verify import Parameters
 from node.computer import Computer
+from node.model.image import Image
+from node.model.steps import Opcode
 from node.protection import Protection
+from tests.onnx_models import Builder
 from tests.product_images import dense_f32, dense_int8
 
 BLOCK = {"in_h": 14, "in_w": 14, "out_h": 14, "out_w": 14, "kernel_h": 3, "kernel_w": 3, "pad_top": 1, "pad_left": 1}
@@ -29,15 +35,41 @@ def abft(kind: str, **shape: int) -> Iterator[Contest]:
     rng = np.random.default_rng(1)
     image = (dense_int8 if kind == "int8" else dense_f32)(rng, **shape)
     inputs = {"x": (20 * rng.normal(size=image.inputs[0].shape)).astype(image.inputs[0].dtype)}
+    with abft_of(image, inputs, 0) as contest:
+        yield contest
+
+
+@contextmanager
+def abft_of(image: Image, inputs: Mapping[str, np.ndarray], step: int) -> Iterator[Contest]:
+    """Time one step of a model with ABFT against the step alone."""
     with ExitStack() as stack:
         plain = stack.enter_context(Computer(image))
         checked = stack.enter_context(Computer(image, protection=Protection(abft=True)))
         for computer in (plain, checked):
-            computer.write_inputs(inputs)
-        yield Contest(ours=lambda: checked.engine.run_step(0), reference=lambda: plain.engine.run_step(0))
+            computer.infer(inputs)
+        yield Contest(ours=lambda: checked.engine.run_step(step), reference=lambda: plain.engine.run_step(step))
         assert checked.checks.abft is not None
+        assert step in checked.checks.abft.steps
         assert not checked.checks.abft.alarm
         assert checked.engine.output_bytes() == plain.engine.output_bytes()
+
+
+@contextmanager
+def abft_general(opcode: Opcode) -> Iterator[Contest]:
+    """Time the scores of an attention of 4 heads over 64 tokens, or a time step of a cell of 128, with ABFT."""
+    made, rng = Builder(), np.random.default_rng(1)
+    if opcode is Opcode.MATMUL_F32:
+        shape = (4, 64, 64)
+        made.add("MatMul", "x", made.add("Transpose", "x", perm=[0, 2, 1]))
+    else:
+        shape = (4, 1, 128)
+        weights = [made.weights(1, 512, 128) for _ in range(2)]
+        made.add("LSTM", "x", *weights, hidden_size=128)
+    with TemporaryDirectory() as folder:
+        image = hil.compile_model(made.save(Path(folder) / "m.onnx", shape, made.nodes[-1].output[0]))
+    step = next(number for number, row in enumerate(image.steps) if row[0] == opcode)
+    with abft_of(image, {"x": rng.normal(size=shape).astype(np.float32)}, step) as contest:
+        yield contest
 
 
 @contextmanager
@@ -79,6 +111,8 @@ CONTESTS = {
     "abft-f32-batch-1": partial(abft, "f32", rows=1, depth=512, channels=512),
     "abft-f32-16-rows": partial(abft, "f32", rows=16, depth=512, channels=512),
     "abft-f32-conv": partial(abft, "f32", **conv(128)),
+    "abft-attention": partial(abft_general, Opcode.MATMUL_F32),
+    "abft-lstm": partial(abft_general, Opcode.LSTM),
     "verify-against-scrub": partial(verified, "int8", "scrub", **MEBIBYTE),
     "verify-against-pass": partial(verified, "int8", "pass", **MEBIBYTE),
     "verify-batch-1": partial(verified, "int8", "step", **MEBIBYTE),

@@ -63,8 +63,8 @@ class Protection:
     slowdown : float
         Idle time per inference as a multiple of the computing time, plus one; 1 is not slowed.
     abft : bool
-        Hold the outputs of every product with weights and every convolution against sums of the weights that were made
-        when these were known good.
+        Hold the outputs of every product, convolution and recurrent cell against sums of the weights that were made
+        when these were known good, or, of two activations, when they are multiplied.
     ranges : Ranges
         Whether activations are held against the smallest and largest value of clean runs of all loaded inputs.
     sequence : int

@@ -32,9 +32,9 @@ What a code cannot see: that a result is wrong although every stored bit is righ
 used. These fields of a `[[protection]]` (and of `node.Protection`) say what is checked, and `on_alarm` what follows.
 This page is made by `python -m tests.check_pages`, and a test holds it against the checks.
 
-- `abft = true`: the outputs of every product with weights and of every convolution, pixel by pixel. Their sum has to be
-  what the inputs and the kept sums of the weights say. Kept in `check.abft`: per step two bytes for each product of a
-  sum (four where more than 257 channels are summed up), for floats two words.
+- `abft = true`: the outputs of every product, every convolution and every recurrent cell, pixel by pixel. Their sum has
+  to be what the inputs and the kept sums of the weights say. Kept in `check.abft`: per step two bytes for each product
+  of a sum (four where more than 257 channels are summed up), for floats two words.
 - `ranges = "detect"` or `"clip"`: every activation of float32, int8 or uint8 against the smallest and largest value of
   clean runs of all loaded inputs, which the node makes when it is configured; NaN and infinities never pass. Kept in
   `check.ranges`: two floats a step. A model with state learns from `sequence` inputs in a row, those of a trial.
@@ -86,7 +86,11 @@ counted once. A wrong weight is reported even where all its inputs are zero and 
 **Depthwise convolutions** sum over few weights, so their parameters are added up before each use instead: every single
 wrong bit is found, a wrong accumulator is not.
 
-**Not checked**: products of two activations and recurrent cells. Use `redundancy` or `ranges` there.
+**Products of two activations and recurrent cells** (LSTM, GRU) are checked row by row after the plain step, within the
+bound for floats. Sums of a cell's weights are kept, those of an activation are made anew for each step, so what struck
+an activation before the step goes unseen: `ranges` and `redundancy` are for that. A cell state is put back after an
+alarm. An LSTM of 128 cells takes 8 % longer; 4 products of 64 x 64 x 64 take 2.2 times as long, since the sums of both
+sides are as new as the operands.
 
 **float32**: rounding hides what is small. The threshold is a proven bound on rounding (Higham, Accuracy and Stability
 of Numerical Algorithms, 2002, section 3.1; spelled out in `node/kernels/inference/checked/sums_f32.py`), so a sound

@@ -11,10 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from node.arena import ALIGNMENT_BYTES, Arena
+from node.checks.abft_general import GENERAL, can_be_checked, general_bytes, general_frame, load_general
 from node.kernels.checks.parameters import sum_words
 from node.kernels.inference.checked.conv_f32 import checked_conv_f32, kept_words
 from node.kernels.inference.checked.conv_int8 import HEAD, checked_conv_int8, group_bytes
 from node.kernels.inference.checked.digits import KEPT, plane_bytes
+from node.kernels.inference.checked.general_f32 import checked_general_f32
 from node.kernels.inference.checked.rows import OTHER_SHAPE
 from node.kernels.inference.checked.sums_f32 import LARGEST, UNDERFLOW, gamma_of, group_words
 from node.kernels.inference.columns import INVALID, OK, OPCODE
@@ -53,7 +55,7 @@ def checked_steps(image: Image) -> dict[int, CheckedStep]:
     found: dict[int, CheckedStep] = {}
     start = 0
     for number, row in enumerate(image.steps):
-        if row[OPCODE] not in (*SUMMED, *DEPTHWISE):
+        if row[OPCODE] not in (*SUMMED, *DEPTHWISE) and not (row[OPCODE] in GENERAL and can_be_checked(row)):
             continue
         checked = CheckedStep(Step.from_row(row), row, start, 0)
         size = _check_bytes(checked)
@@ -69,6 +71,8 @@ def _check_bytes(checked: CheckedStep) -> int:
             return 4 * groups * int(group_words(checked.depth))
         case Opcode.CONV_INT8:
             return 4 * HEAD + groups * int(group_bytes(checked.depth, checked.step.out_c // groups))
+        case opcode if opcode in GENERAL:
+            return general_bytes(checked.row)
         case _:
             return ALIGNMENT_BYTES
 
@@ -94,7 +98,7 @@ class Abft:
 
     def __init__(self, image: Image, arena: Arena) -> None:
         self._steps = checked_steps(image)
-        self._memory = (arena.u8, arena.i32, arena.f32)
+        self._arena, self._memory = arena, (arena.u8, arena.i32, arena.f32)
         table = arena.view("steps").view(np.int64).reshape(-1, STEP_WORDS)
         self._base = arena.layout[REGION].offset
         floats = [checked.row for checked in self._steps.values() if checked.step.opcode == Opcode.CONV_F32]
@@ -107,6 +111,10 @@ class Abft:
         """Give what runs a step whose row in the table is ``given``."""
         if checked.step.opcode in DEPTHWISE:
             return partial(self._check_parameters, checked)
+        if checked.step.opcode in GENERAL:
+            frame, held = general_frame(checked.row, given, self._arena)
+            self._held += held
+            return partial(self._run, checked_general_f32, frame.ctypes.data, (self._base + checked.start) // 4)
         integer = checked.step.opcode == Opcode.CONV_INT8
         u8, compiled, copy = self._memory[0], checked.row.copy(), np.zeros(STEP_WORDS, np.int64)
         kept = self._kept[: KEPT // 2] if integer else self._kept
@@ -137,6 +145,9 @@ class Abft:
             return
         if checked.step.opcode == Opcode.CONV_INT8:
             self._load_int8(checked, data)
+            return
+        if checked.step.opcode in GENERAL:
+            load_general(checked.row, self._memory[2], data.view(np.float32))
             return
         for group, words in enumerate(data.view(np.float32).reshape(checked.step.groups, -1)):
             matrix, bias, _ = self._parameters(checked, group)
