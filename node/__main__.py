@@ -271,7 +271,7 @@ def _said_yes() -> bool:
 
 
 def _version(_options: argparse.Namespace) -> int:
-    from node.supervisor import agent_version
+    from node.version import agent_version
 
     print(f"flightnode {agent_version()}")
     return 0

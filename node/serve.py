@@ -21,8 +21,9 @@ from node.blob_store import BlobStore
 from node.doors import RETRY_S, Door, OneLine
 from node.runners import InlineComputer, Runner
 from node.service_manager import ServiceManager
-from node.supervisor import UNASKED, Supervisor, agent_version
+from node.supervisor import UNASKED, Supervisor
 from node.text_console import TextConsole
+from node.version import agent_version
 
 HOUSEKEEPING_S = 1.0
 """Period of the telemetry that is sent unasked."""

@@ -12,7 +12,6 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
-from importlib import metadata
 
 from firmware_bridge import codec
 from firmware_bridge.errors import DataError, FlightNodeError
@@ -40,6 +39,7 @@ from firmware_bridge.telemetry import housekeeping_packet
 from node.assurance import Assurance
 from node.blob_store import BlobStore, Holding
 from node.runners import Ended, Event, Runner
+from node.version import agent_version
 
 UNASKED = 0
 """Request id of what no request asked for."""
@@ -349,6 +349,8 @@ class Supervisor:
         kind, detail = AbnormalKind.CRASH, end.detail
         if self._overdue:
             kind, detail = AbnormalKind.HANG, f"no answer within {1000 * self._patience_s(self._current):.0f} ms"
+            if self._current is None or isinstance(self._current.message, REMEMBERED):
+                detail += "; if it was compiling: `flightnode warm-up` on the board does that ahead"
         at_work = self._current is not None and self._current.request_id is not None
         self._log(f"the computer ended while {self._state.value}: {detail}")
         self._failed_starts = 0 if at_work else self._failed_starts + 1
@@ -385,14 +387,6 @@ class Supervisor:
         for job in waiting:
             if job.request_id is not None:
                 self._reply(Failed(text=f"{text}; load the image again to retry"), job.request_id)
-
-
-def agent_version() -> str:
-    """Give the version of the installed distribution, or ``unknown`` when run from a bare source tree."""
-    try:
-        return metadata.version("flightnode")
-    except metadata.PackageNotFoundError:
-        return "unknown"
 
 
 def _random_id() -> int:

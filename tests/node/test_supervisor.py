@@ -472,6 +472,9 @@ def test_a_host_hears_of_what_may_have_to_compile_every_few_seconds(ready: Bench
         ready.later(ready.supervisor.next_event_s() - ready.now_s)
     told = [progress for progress, request_id in ready.sent if request_id == 7 and isinstance(progress, Progress)]
     assert len(told) > PREPARATION_S / PERIOD_S - 3
+    ready.settle()
+    ((abnormal, _),) = [(each, number) for each, number in ready.sent if isinstance(each, Abnormal)]
+    assert abnormal.detail.startswith(f"no answer within {1000 * PREPARATION_S:.0f} ms; if it was compiling")
     assert told[3].stage == f"loading or compiling for {4 * PERIOD_S:.0f} s"
 
 

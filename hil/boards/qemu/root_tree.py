@@ -12,7 +12,7 @@ import firmware_bridge
 import node
 from hil.boards.qemu.stamps import stamps
 from hil.boards.qemu.tools import call
-from node.supervisor import agent_version
+from node.version import agent_version
 
 SITE = "opt/flightnode"
 """Where the wheels and the node lie in the guest."""
