@@ -283,9 +283,10 @@ class Channel:
             taken = self.transport.write_some(self._pending)
             if self._recorder is not None and taken:
                 self._recorder.passed(Direction.SENT, self._pending[:taken], now_s)
-            self._pending = self._pending[taken:]
-            if self._pending:
+            if taken < len(self._pending):
+                self._pending = self._pending[taken:]
                 return
+            self._pending = b""
 
     def close(self) -> None:
         """Close the transport, and the transcript if one is written."""

@@ -38,9 +38,9 @@ UNRELIABLE_KEPT = 64
 ACK_DELAY_S = 0.005
 ACK_EVERY = 16
 """An acknowledgement is sent :data:`ACK_DELAY_S` after a packet, or at once after this many."""
-RIDE_DELAY_S = 0.012
-"""On a paced line an acknowledgement rides along with the next packet of data, if that goes out so soon: both ends are
-woken half as often."""
+RIDE_DELAY_S = 0.016
+"""On a paced line an acknowledgement rides along with the last packet of data that goes out so soon: both ends are
+woken half as often, and make fewer of them. Timeouts are longer by as much there."""
 ABANDONED_S = 60.0
 """A node stops repeating itself to a host it has not heard for so long: the session is over."""
 BATCH_BYTES = 4096
@@ -63,7 +63,7 @@ class Link:
         Bits per second of the line. Frames are then handed out at that pace, so that an urgent message waits for
         one frame at most and not behind a full transmit buffer. None hands out what the window allows.
     timeout_floor_s
-        The shortest time to wait for an acknowledgement.
+        The shortest time to wait for an acknowledgement, but for :data:`RIDE_DELAY_S` more on a line with a rate.
     nonce
         Gives a fresh 32-bit number for each session; random unless a test wants it otherwise.
 
@@ -95,7 +95,7 @@ class Link:
         self._decoder = FrameDecoder()
         self._stats = LinkStats()
         self._size = FrameSize()
-        self._round_trip = RoundTrip(timeout_floor_s)
+        self._round_trip = RoundTrip(timeout_floor_s + (RIDE_DELAY_S if self._pace.limited else 0.0))
         self._nonce = nonce() if self._is_host else 0
         self._open = False
         self._old_nonces: deque[int] = deque(maxlen=_OLD_SESSIONS)
@@ -347,8 +347,11 @@ class Link:
         return None if first_s == _NEVER else max(now_s, first_s)
 
     def _may_ride(self, now_s: float) -> bool:
-        """Whether a packet of data goes out now, on a line where that is not always so."""
-        return self._pace.limited and self._sender.ready and self._pace.has_room(0, now_s)
+        """Whether a packet of data goes out now, and the next one too late for the acknowledgement that is due."""
+        if not self._pace.limited or self._ack_at_s is None:
+            return False
+        next_s = now_s + self._pace.takes_s(self._size.body_bytes)
+        return next_s >= self._ack_at_s and self._sender.ready and self._pace.has_room(0, now_s)
 
     def _due_control(self, now_s: float) -> list[bytes]:
         out: list[bytes] = []

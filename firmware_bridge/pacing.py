@@ -32,6 +32,10 @@ class Pace:
         self._byte_s = _BITS_PER_BYTE / baud if baud is not None else 0.0
         self._free_s = 0.0
 
+    def takes_s(self, size: int) -> float:
+        """How long the line carries so many bytes."""
+        return size * self._byte_s
+
     def has_room(self, ahead_bytes: int, now_s: float) -> bool:
         """Whether another frame may be handed over now, behind ``ahead_bytes`` not yet counted as sent."""
         if not self.limited:

@@ -57,6 +57,14 @@ class _Outgoing:
     flight: dict[int, _Packet] = field(default_factory=dict)
     lost: deque[_Packet] = field(default_factory=deque)
 
+    @property
+    def ready(self) -> bool:
+        """Whether there is something to send, and credit for it."""
+        if self.messages and self.next < self.credit_end and self.next < self.base + WINDOW:
+            return True
+        # What the other end refused for want of room is "lost" too; without credit it would be refused again.
+        return bool(self.lost) and self.lost[0].count < self.credit_end
+
 
 class Sender:
     """Cuts messages into packets, and sends each again until it is acknowledged.
@@ -134,14 +142,7 @@ class Sender:
         urgent, bulk = self._streams
         if not (bulk.messages or urgent.messages or bulk.lost or urgent.lost):
             return False
-        return self._may_cut(bulk) or self._may_cut(urgent) or self._may_repeat(bulk) or self._may_repeat(urgent)
-
-    def _may_cut(self, out: _Outgoing) -> bool:
-        return bool(out.messages) and out.next < min(out.base + WINDOW, out.credit_end)
-
-    def _may_repeat(self, out: _Outgoing) -> bool:
-        # What the other end refused for want of room is "lost" too; without credit it would be refused again.
-        return bool(out.lost) and out.lost[0].count < out.credit_end
+        return bulk.ready or urgent.ready
 
     def transmit(self, now_s: float) -> tuple[_Packet, int] | None:
         """The packet that is to go out next, with its transmission number."""
@@ -170,11 +171,11 @@ class Sender:
 
     def _choose(self) -> _Packet | None:
         for stream, out in self._by_priority:
-            while out.lost and self._may_repeat(out):
+            while out.lost and out.lost[0].count < out.credit_end:
                 packet = out.lost.popleft()
                 if packet.count in out.flight:
                     return packet
-            if out.messages and self._may_cut(out):
+            if out.messages and out.ready:
                 return self._cut(stream, out)
         return None
 

@@ -75,7 +75,7 @@ class Transport:
         if timeout_s > 0 and not self._wait(False, timeout_s):
             return b""
         try:
-            data = os.read(self._open_descriptor(), max_bytes)
+            data = os.read(self._descriptor, max_bytes)
         except BlockingIOError:
             return b""
         except OSError as error:
@@ -87,7 +87,7 @@ class Transport:
     def write_some(self, data: bytes) -> int:
         """Hand over what the line takes at once; gives how many bytes that was, 0 if it is full."""
         try:
-            return os.write(self._open_descriptor(), data)
+            return os.write(self._descriptor, data)
         except BlockingIOError:
             return 0
         except OSError as error:
@@ -119,10 +119,15 @@ class Transport:
 
     def _open_descriptor(self) -> int:
         if self._descriptor < 0:
-            raise PortError(f"{self.name} is closed")
+            raise self._closed()
         return self._descriptor
 
+    def _closed(self) -> PortError:
+        return PortError(f"{self.name} is closed")
+
     def _vanished(self, error: OSError) -> PortError:
+        if self._descriptor < 0:
+            return self._closed()
         if error.errno in _GONE:
             return PortError(f"{self.name} vanished: {error.strerror}; check the cable and the other end")
         return PortError(f"{self.name}: {error.strerror}")
