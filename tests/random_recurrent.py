@@ -44,14 +44,14 @@ class Recurrent:
         self.size = 9
 
     def cell(self) -> None:
-        """An LSTM or a GRU over two moments; its step updates a cell in place."""
+        """An LSTM or a GRU over all values as moments, in one or two steps and directions; cells change in place."""
         op, gates = (("LSTM", 4), ("GRU", 3))[self.rng.integers(2)]
-        half = self.size // 2
-        source = self.b.add("Slice", self.h, self.b.constant([0]), self.b.constant([2 * half]), self.b.constant([1]))
-        source = self.b.add("Reshape", source, self.b.constant([2, 1, half]))
-        weights = self.b.weights(1, gates * 5, half), self.b.weights(1, gates * 5, 5)
-        y = self.b.add(op, source, *weights, hidden_size=5)
-        self.h, self.size = self.b.add("Reshape", y, self.b.constant([1, 10])), 10
+        way, count = (("forward", 1), ("reverse", 1), ("bidirectional", 2))[self.rng.integers(3)]
+        source = self.b.add("Reshape", self.h, self.b.constant([self.size, 1, 1]))
+        weights = self.b.weights(count, gates * 2, 1), self.b.weights(count, gates * 2, 2)
+        y = self.b.add(op, source, *weights, hidden_size=2, direction=way)
+        self.size *= 2 * count
+        self.h = self.b.add("Reshape", y, self.b.constant([1, self.size]))
 
     def chosen(self) -> None:
         """Some values of one tensor, the others of another: a masked write over a copy."""

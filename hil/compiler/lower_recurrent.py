@@ -1,4 +1,4 @@
-"""LSTM and GRU: one product for the inputs of the whole sequence, then one step for each moment."""
+"""LSTM and GRU: one product for the inputs of the whole sequence, then a step for some moments at a time."""
 
 from __future__ import annotations
 
@@ -25,6 +25,9 @@ FUNCTIONS = {
     "tanh": codes.TANH,
 }
 LANES = 16
+MOMENTS = 16
+"""Moments of one step: few enough that what strikes between steps meets a sequence at many of them, and so many that
+the step table stays small beside the weights."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,20 +106,25 @@ def _direction(
     cell = _initial(low, node, 6, (sequence, d)) if node.op == "LSTM" else None
     given = _parameters(low, node, sequence, d)
     scratch = Buffer(f"{name}.scratch", "float32", 3 * (sequence.columns + 2 * LANES))
+    sign = -1 if backwards else 1
     step = ViewStep(
         opcode=Opcode.LSTM if cell is not None else Opcode.GRU,
         shape=(sequence.batch, sequence.hidden, *_activations(node, d), *([1] * (4 - len(_activations(node, d))))),
-        strides_a=(sequence.columns, 0, 0, 0, 0, 0),
+        strides_a=(sequence.columns, sign * sequence.batch * sequence.columns, 0, 0, 0, 0),
+        strides_b=(0, sign * shape[1] * size, 0, 0, 0, 0),
         function=sequence.flags,
         alpha=float_bits(sequence.clip),
     )
-    before, offset = state, 0
-    for t in range(sequence.length)[:: -1 if backwards else 1]:
-        place = (t * shape[1] + d) * size * 4
-        reads = {"in_a": inputs, "in_b": before} | ({"scales": cell} if cell is not None else {})
-        offsets = {"in_a": 4 * t * sequence.batch * sequence.columns, "in_b": offset, "out": place}
-        low.program.emit(Draft(f"{node.name}[{t}]", step, reads, given, y, scratch, offsets))
-        before, offset = y, place
+    offset = 0
+    order = range(sequence.length)[::sign]
+    reads = {"in_a": inputs, "in_b": state} | ({"scales": cell} if cell is not None else {})
+    for first in range(0, sequence.length, MOMENTS):
+        moments = order[first : first + MOMENTS]
+        places = [(t * shape[1] + d) * size * 4 for t in moments]
+        several = replace(step, shape=(*step.shape[:-1], len(moments)))
+        offsets = {"in_a": 4 * moments[0] * sequence.batch * sequence.columns, "in_b": offset, "out": places[0]}
+        low.program.emit(Draft(f"{node.name}[{moments[0]}]", several, reads, given, y, scratch, offsets))
+        reads, offset = reads | {"in_b": y}, places[-1]
     last = View(y, "float32", (sequence.batch, sequence.hidden), (sequence.hidden, 1), offset // 4)
     if cell is None:
         return last, None

@@ -14,7 +14,7 @@ from node.kernels.inference.incremental import sequence as kernels
 from node.model.frames import NotIncremental
 from node.model.image import Image, TensorSpec
 from node.model.steps import Opcode
-from node.model.traffic import OUT, SCRATCH, Traffic, Write, traffic_of
+from node.model.traffic import OUT, SCRATCH, Write, traffic_of
 
 MOST_STEPS = 4096
 """Of an image with more of them the tables would take longer than what they save."""
@@ -60,7 +60,7 @@ class SequenceFrames:
         self._place_values()
         self.written_at = {spec: self._written_at(spec) for spec in self.places}
         self._require_states()
-        self.modes = [self._mode(each) for each in self.traffic]
+        self.modes = [[self._mode(number, write) for write in each.writes] for number, each in enumerate(self.traffic)]
         self._place_versions()
         raw = np.zeros(self._end + ALIGNMENT_BYTES, np.uint8)
         start = -raw.ctypes.data % ALIGNMENT_BYTES
@@ -118,23 +118,24 @@ class SequenceFrames:
             if steps.max() >= len(self.image.steps) or max(readers, default=-1) > steps.min():
                 raise NotIncremental(f"state {spec.name!r} is not written as a whole after it was read")
 
-    def _mode(self, traffic: Traffic) -> int:
+    def _mode(self, number: int, write: Write) -> int:
         """Tell whether what a step writes is written again by another, or by itself from what was there."""
-        modes = [kernels.PLAIN]
-        for write in traffic.writes:
-            counts = np.zeros(write.holder.size_bytes, np.int64)
-            for _, other in self.writers[write.holder]:
-                other.count_in(counts)
-            if counts.max(initial=0) > 1 or write.holder in traffic.reads:
-                modes.append(kernels.VERSIONED if write.gaps is None else kernels.LOOSE)
-        return max(modes)
+        counts = np.zeros(write.holder.size_bytes, np.int64)
+        for _, other in self.writers[write.holder]:
+            other.count_in(counts)
+        traffic = self.traffic[number]
+        # A recurrent step goes on from an output beside its own.
+        goes_on = self.image.steps[number, 0] in (Opcode.LSTM, Opcode.GRU) and write is traffic.writes[0]
+        if counts.max(initial=0) <= 1 and (goes_on or write.holder not in traffic.reads):
+            return kernels.PLAIN
+        return kernels.VERSIONED if write.gaps is None else kernels.LOOSE
 
     def _place_versions(self) -> None:
         self.versions: dict[tuple[int, int], int] = {}
         start = first = self.frame_start + 2 * self.twin
         for number, each in enumerate(self.traffic):
             for i, write in enumerate(each.writes):
-                if self.modes[number] == kernels.VERSIONED:
+                if self.modes[number][i] == kernels.VERSIONED:
                     self.versions[number, i] = start
                     start += aligned(write.end - write.start)
         self.version_bytes = start - first
@@ -155,7 +156,7 @@ class SequenceFrames:
         writes: list[tuple[int, ...]] = []
         interpreters = self._interpreters()
         for number, each in enumerate(self.traffic):
-            steps[number] = len(reads), len(writes), interpreters[number], self.modes[number]
+            steps[number] = len(reads), len(writes), interpreters[number], max(self.modes[number])
             # A column that a step does not use is 0, where anything may lie.
             reads += [self.marks[spec] for spec in each.reads if spec in self.marks]
             for column, spec in each.columns.items():

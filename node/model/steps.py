@@ -78,9 +78,9 @@ class Opcode(IntEnum):
     GATHER = 27
     """Chosen indices of an axis; dimensions are outer, axis, number of indices, inner."""
     LSTM = 28
-    """One time step of an LSTM."""
+    """Some moments of an LSTM, one after the other."""
     GRU = 29
-    """One time step of a GRU."""
+    """Some moments of a GRU, one after the other."""
 
 
 @dataclass(frozen=True, kw_only=True)

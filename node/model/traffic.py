@@ -90,7 +90,7 @@ def traffic_of(image: Image, number: int) -> Traffic:
         reads.add(columns[OUT])
     if row[0] == Opcode.LSTM:
         place = int(row[CELL])
-        writes.append(Write(holder=columns[CELL], start=place, end=place + writes[0].end - writes[0].start))
+        writes.append(Write(holder=columns[CELL], start=place, end=place + 4 * int(row[SHAPE] * row[SHAPE + 1])))
     return Traffic(columns=columns, reads=tuple(reads), writes=tuple(writes))
 
 
@@ -102,9 +102,19 @@ def _output(row: NDArray[np.int64], holder: TensorSpec) -> Write:
     if opcode == Opcode.COPY:
         return _copied(row, shape, holder)
     if opcode in (Opcode.LSTM, Opcode.GRU):
-        return Write(holder=holder, start=place, end=place + 4 * int(shape[0] * shape[1]))
+        return _moments(row, holder)
     item = 4 if opcode in FLOATS else ITEMS[int(row[codes.KINDS]) >> 3]
     return Write(holder=holder, start=place, end=place + item * int(shape[: KEPT.get(Opcode(opcode), RANK)].prod()))
+
+
+def _moments(row: NDArray[np.int64], holder: TensorSpec) -> Write:
+    """Give what a recurrent step writes: the outputs of its moments, in either direction, with those of another."""
+    size, moments = int(row[SHAPE] * row[SHAPE + 1]), int(row[SHAPE + RANK - 1])
+    starts = int(row[OUT]) // 4 + int(row[STRIDES_B + 1]) * np.arange(moments)
+    values = 4 * (starts[:, None] + np.arange(size)).reshape(-1)
+    start, end = int(values.min()), int(values.max()) + 4
+    dense = end - start == 4 * values.size
+    return Write(holder=holder, start=start, end=end, gaps=None if dense else values, item=4)
 
 
 def _copied(row: NDArray[np.int64], shape: NDArray[np.int64], holder: TensorSpec) -> Write:

@@ -15,8 +15,6 @@ from node.protection import Protection
 from tests.hil.test_public_models import EXACT, FLOAT, SPREAD, folder
 
 LIMIT = 1.1
-LONG_TABLES = {"gru_telemetry_fp32", "lstm_digits_fp32"}
-"""Small networks of which each time step is a row: their step table, counted too, takes them over the limit."""
 
 
 def compiled(name: str) -> Image:
@@ -38,5 +36,4 @@ def needed_bytes(image: Image) -> int:
 def test_the_arena_is_hardly_larger_than_what_it_has_to_hold(name: str) -> None:
     image = compiled(name)
     arena, needed = layout_of(image, Protection()).arena_bytes, needed_bytes(image)
-    assert arena - image.steps.nbytes <= LIMIT * needed
-    assert (arena <= LIMIT * needed) == (name not in LONG_TABLES), f"{arena} bytes for {needed}"
+    assert arena <= LIMIT * needed, f"{arena} bytes for {needed}"

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from hil.compiler import compile_model
+from hil.compiler.lower_recurrent import MOMENTS
 from node.model.steps import Opcode
 from tests.onnx_models import Builder, engine_of, reference, relative_error, run_image, small_cnn
 
@@ -180,3 +181,19 @@ def test_same_input_gives_the_same_bits_step_by_step_and_at_once(tmp_path: Path)
         second.run_step(step)
     for name, values in first.read_outputs().items():
         assert values.tobytes() == second.read_output(name).tobytes()
+
+
+@pytest.mark.parametrize("op", ["LSTM", "GRU"])
+@pytest.mark.parametrize("way", ["forward", "reverse", "bidirectional"])
+def test_recurrent_sequences_go_on_from_step_to_step(op: str, way: str, tmp_path: Path) -> None:
+    """Three steps of moments, the last one shorter, for two samples at once."""
+    length, gates, directions = 2 * MOMENTS + 3, {"LSTM": 4, "GRU": 3}[op], 2 if way == "bidirectional" else 1
+    b = Builder(4)
+    parameters = [b.weights(directions, gates * 5, size) for size in (3, 5)] + [b.weights(directions, gates * 10)]
+    more = {"linear_before_reset": int(way == "reverse")} if op == "GRU" else {}
+    path = b.save(
+        tmp_path / "m.onnx", (length, 2, 3), b.add(op, "x", *parameters, hidden_size=5, direction=way, **more)
+    )
+    image = compile_model(path)
+    assert sum(int(row[0]) == Opcode[op] for row in image.steps) == 3 * directions
+    check(path, (length, 2, 3))

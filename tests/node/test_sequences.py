@@ -77,7 +77,7 @@ def test_random_networks_write_again_what_was_written(tmp_path: Path) -> None:
     for seed in range(30):
         image = Recurrent(seed).image(tmp_path)
         found |= {Opcode(int(row[0])) for row in image.steps}
-        modes |= set(sequence_frames.SequenceFrames(image, 1).modes)
+        modes |= {mode for each in sequence_frames.SequenceFrames(image, 1).modes for mode in each}
     assert {Opcode.LSTM, Opcode.GRU, Opcode.SELECT, Opcode.COPY, Opcode.MATMUL_F32, Opcode.DEQUANTIZE} <= found
     assert modes == {0, 1, 2}
 

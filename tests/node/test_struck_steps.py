@@ -60,8 +60,13 @@ def valid_view(opcode: Opcode) -> ViewStep:
         Opcode.MAP_F32: {"function": codes.GELU},
         Opcode.BINARY_F32: {"function": codes.POW},
         Opcode.GATHER: {"kinds": kinds("int32", "float32"), "shape": (2, 3, 2, 4, 1, 1), "in_b": 0},
-        Opcode.LSTM: {"shape": (2, 3, 8, 7, 7, 1), "strides_a": (12, 0, 0, 0, 0, 0)},
-        Opcode.GRU: {"shape": (2, 3, 8, 7, 1, 1), "strides_a": (12, 0, 0, 0, 0, 0), "function": 4},
+        Opcode.LSTM: {"shape": (2, 3, 8, 7, 7, 3), "strides_a": (12, 24, 0, 0, 0, 0), "strides_b": (0, 6, 0, 0, 0, 0)},
+        Opcode.GRU: {
+            "shape": (2, 3, 8, 7, 1, 2),
+            "strides_a": (12, -9, 0, 0, 0, 0),
+            "strides_b": (0, -6, 0, 0, 0, 0),
+            "function": 4,
+        },
     }
     return ViewStep(**{**step.__dict__, **changes.get(opcode, {})})
 

@@ -27,7 +27,7 @@ write is written once (PLAIN), or again by another step (VERSIONED, LOOSE: with 
 PLAIN, VERSIONED, LOOSE = 0, 1, 2
 PLACE, SIZE, MARK, LATER, VERSION = 0, 1, 2, 3, 4
 """Writes: first byte in frame 0, bytes, the mark of the value, 1 for a value of the next inference, and where the first
-inference's version is kept. Outputs: the first three."""
+inference's version is kept (-1: written once). Outputs: the first three."""
 INFERENCE, STEP, BYTE, MASK, STRUCK_MARK, UNTIL, PERSISTS = 0, 1, 2, 3, 4, 5, 6
 """Faults: just before which step of which inference, byte of the memory, its bits, the mark of the struck value, the
 inference of that value, and whether nothing writes it. A mark of -1: nothing reads it any more."""
@@ -158,7 +158,7 @@ def compare_writes(memory: Any, model: Any, marks: Any, inference: int, step: in
     for i in range(steps[step, FIRST_WRITE], steps[step + 1, FIRST_WRITE]):
         place, size = writes[i, PLACE] + inference * sizes[FRAME], writes[i, SIZE]
         twin = place + sizes[TWIN]
-        if steps[step, MODE] == VERSIONED:
+        if writes[i, VERSION] >= 0:
             twin = writes[i, VERSION] + inference * sizes[VERSIONS]
         if steps[step, MODE] == LOOSE or differ(memory[0], memory[1], place, twin, size):
             marks[inference + writes[i, LATER], writes[i, MARK]] = True
@@ -172,8 +172,9 @@ def pass_step(memory: Any, model: Any, work: Any, inference: int, step: int) -> 
         call(memory, model, work, inference, step)
         return
     for i in range(steps[step, FIRST_WRITE], steps[step + 1, FIRST_WRITE]):
-        place, version = writes[i, PLACE] + inference * sizes[FRAME], writes[i, VERSION] + inference * sizes[VERSIONS]
-        copy_bytes(memory[0], version, place, writes[i, SIZE])
+        if writes[i, VERSION] >= 0:
+            version = writes[i, VERSION] + inference * sizes[VERSIONS]
+            copy_bytes(memory[0], version, writes[i, PLACE] + inference * sizes[FRAME], writes[i, SIZE])
 
 
 @kernel
