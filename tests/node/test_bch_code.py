@@ -61,6 +61,39 @@ def test_all_79079_triple_errors_are_detected_and_left():
     assert (check == before[1]).all()
 
 
+def test_beyond_its_promise_it_decides_as_a_search_over_all_singles_and_pairs():
+    """Four to seven wrong bits: what looks like one or two of them is repaired so, all else is left."""
+    full = [*COLUMNS, *(1 << r for r in range(15))]
+    nearest = {a ^ b: (i, j) for (i, a), (j, b) in combinations(enumerate(full), 2)}
+    nearest |= {column: (i,) for i, column in enumerate(full)}
+    rng, word = np.random.default_rng(6), WORDS[1]
+    whole = np.array([word], np.uint64)
+    sound = CODE.encode(whole)
+    repaired = 0
+    for trial in range(2000):
+        bits = rng.choice(79, 4 + trial % 4, replace=False)
+        syndrome = np.bitwise_xor.reduce([full[bit] for bit in bits])
+        found = () if syndrome == 0 else nearest.get(int(syndrome))
+        repaired += bool(found)
+        left = set(bits.tolist()) ^ set(found or ())
+        data, check = whole.copy(), sound.copy()
+        flip(data, check, bits)
+        report = CODE.correct(data, check)
+        flip(data, check, left)
+        assert (data == whole).all()
+        assert (check == sound).all()
+        assert report == DecodeReport(words=1, corrected=bool(found), detected=found is None)
+    assert 100 < repaired < 1000
+
+
+def flip(data, check, bits):
+    for bit in bits:
+        if bit < 64:
+            data[0] ^= np.uint64(1 << int(bit))
+        else:
+            check[(bit - 64) >> 3] ^= np.uint8(1 << ((bit - 64) & 7))
+
+
 def test_the_distance_is_six_and_not_seven():
     """A miscorrected quadruple is a codeword of weight six less two of its bits."""
     full = np.array([*COLUMNS, *(1 << r for r in range(15))])

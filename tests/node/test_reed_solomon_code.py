@@ -84,6 +84,30 @@ def test_more_than_16_wrong_bytes_are_detected_and_left(errors):
     assert (data == struck).all()
 
 
+def test_beyond_16_errors_it_decides_as_a_scalar_decoder_does():
+    """Codewords of weight 33 make the worst patterns: 17 of their bytes lie nearer to another codeword."""
+    other = reedsolo.RSCodec(32, nsize=255, fcr=112, prim=0x187, generator=int(FIELD(2) ** 11), c_exp=8)
+    rng = np.random.default_rng(4)
+    for kept in (15, 16, 17, 18, 20):
+        data = random_bytes(223, kept)
+        check = CODE.encode(data)
+        lightest = np.zeros(223, np.uint8)
+        lightest[rng.integers(223)] = rng.integers(1, 256)
+        change = np.concatenate([lightest, CODE.encode(lightest)])
+        places = np.flatnonzero(change)
+        assert places.size == 33
+        change[rng.permutation(places)[: 33 - kept]] = 0
+        data, check = data ^ change[:223], check ^ change[223:]
+        received = data.tobytes() + check.tobytes()
+        report = CODE.correct(data, check)
+        try:
+            expected = bytes(other.decode(received)[1])
+        except reedsolo.ReedSolomonError:
+            expected = received
+        assert data.tobytes() + check.tobytes() == expected
+        assert report == DecodeReport(words=1, corrected=expected != received, detected=expected == received), kept
+
+
 def test_every_single_byte_error_of_a_codeword_is_corrected():
     places = [(place, error) for place in range(255) for error in range(1, 256)][::13]
     data = np.tile(RAMP, len(places))
