@@ -56,7 +56,7 @@ def abft_of(image: Image, inputs: Mapping[str, np.ndarray], step: int) -> Iterat
 
 @contextmanager
 def abft_general(opcode: Opcode) -> Iterator[Contest]:
-    """Time the scores of an attention of 4 heads over 64 tokens, or a time step of a cell of 128, with ABFT."""
+    """Time the scores of an attention of 4 heads over 64 tokens, or four moments of a cell of 128, with ABFT."""
     made, rng = Builder(), np.random.default_rng(1)
     if opcode is Opcode.MATMUL_F32:
         shape = (4, 64, 64)

@@ -11,6 +11,7 @@ from node.kernels.inference.checked.general_f32 import GENERAL_WORDS, KEPT_WORDS
 from node.kernels.inference.checked.sums_f32 import group_words
 from node.kernels.inference.columns import IN_B, OPCODE, OUT, SCALES, WEIGHTS
 from node.kernels.inference.general.codes import SHAPE
+from node.kernels.inference.general.recurrent import MOMENTS, NEXT_OUTPUT
 from node.kernels.inference.tiles import LANES
 from node.model.steps import STEP_WORDS, Opcode
 
@@ -23,8 +24,8 @@ def can_be_checked(row: Row) -> bool:
     """Tell whether such a step leaves the state that it reads as it was, so that it can be checked and run again."""
     if row[OPCODE] == Opcode.MATMUL_F32:
         return True
-    size = 4 * int(row[SHAPE] * row[SHAPE + 1])
-    return abs(int(row[OUT] - row[IN_B])) >= size
+    outputs = row[OUT] + 4 * row[NEXT_OUTPUT] * np.arange(row[MOMENTS])
+    return bool((np.abs(outputs - row[IN_B]) >= 4 * row[SHAPE] * row[SHAPE + 1]).all())
 
 
 def general_bytes(row: Row) -> int:

@@ -7,8 +7,8 @@ are made anew for each step, in float32: N summands round N - 1 times, so the bo
 magnitudes are made larger by more than they may lack.
 
 A product leaves its operands and its sums where they were, so they are checked when the step is done. Of several
-samples each is a step of its own here, since the next one takes its memory. A cell state is put back after an alarm:
-the step can be run again.
+samples and moments each is a step of its own here, since the next one takes its memory. A cell state is put back after
+an alarm: the step can be run again.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from node.kernels.inference.checked.sums_f32 import UNIT, check_pixels, group_wo
 from node.kernels.inference.columns import BIAS, IN_A, IN_B, INVALID, OK, OPCODE, OUT, SCALES, SCRATCH
 from node.kernels.inference.general.codes import FUNCTION, LSTM, MATMUL_F32, SHAPE, STRIDES_A, STRIDES_B
 from node.kernels.inference.general.matmul import BATCHES
-from node.kernels.inference.general.recurrent import LINEAR_BEFORE_RESET, padded
+from node.kernels.inference.general.recurrent import LINEAR_BEFORE_RESET, MOMENTS, NEXT_INPUT, NEXT_OUTPUT, padded
 from node.kernels.inference.tiles import LANES
 from node.kernels.inference.tiles_f32 import HEAD_BYTES, ROWS, SLOT_BYTES
 
@@ -196,25 +196,33 @@ def run_row(frame: Any, row: Any) -> Any:
 
 
 @kernel
+def take_sample(row: Any, moment: int, n: int, part: Any) -> None:
+    """Write the row of one sample at one of the moments of a row: its state is the output of the moment before."""
+    for column in range(COLUMNS):
+        part[column] = row[column]
+    sample = 4 * n * row[SHAPE + 1]
+    part[SHAPE] = part[MOMENTS] = 1
+    part[IN_A] += 4 * (moment * row[NEXT_INPUT] + n * row[STRIDES_A])
+    part[IN_B] = sample + (row[IN_B] if moment == 0 else row[OUT] + 4 * (moment - 1) * row[NEXT_OUTPUT])
+    part[OUT] += sample + 4 * moment * row[NEXT_OUTPUT]
+    part[SCALES] += sample if row[OPCODE] == LSTM else 0
+
+
+@kernel
 def run_samples(frame: Any, memory: Any, rows: Any, sums: int, kept: Any) -> Any:
     """Run the samples of an LSTM or GRU step one by one, and check each; give -1, or 0 where the step is invalid."""
     row, part = rows
-    f32, hidden = memory[1], row[SHAPE + 1]
-    cells = row[SHAPE] * hidden if row[OPCODE] == LSTM else 0
+    f32 = memory[1]
+    cells = row[SHAPE] * row[SHAPE + 1] if row[OPCODE] == LSTM else 0
     cell, saved = row[SCALES] // 4, kept.view(np.float32)[KEPT_WORDS:]
     for i in range(cells):
         saved[i] = f32[cell + i]
-    for n in range(row[SHAPE]):
-        for column in range(COLUMNS):
-            part[column] = row[column]
-        part[SHAPE] = 1
-        part[IN_A] += 4 * n * row[STRIDES_A]
-        part[IN_B] += 4 * n * hidden
-        part[OUT] += 4 * n * hidden
-        part[SCALES] += 4 * n * hidden if cells > 0 else 0
-        if run_row(frame, part) >= 0:
-            return 0
-        check_sample(memory, part, sums, kept)
+    for moment in range(row[MOMENTS]):
+        for n in range(row[SHAPE]):
+            take_sample(row, moment, n, part)
+            if run_row(frame, part) >= 0:
+                return 0
+            check_sample(memory, part, sums, kept)
     if kept[0] != 0:
         for i in range(cells):
             f32[cell + i] = saved[i]
