@@ -174,8 +174,11 @@ class Channel:
         """One wait until bytes, a timer of the link or ``end_s``; gives whether one of ``also`` is readable."""
         event_s = self._push_due(now_s)
         until_s = end_s if event_s is None or self._pending else min(end_s, event_s)
-        if self._short_waits.try_s and not also and not self._pending and self._try(now_s, until_s):
-            return False
+        began_s = now_s
+        if self._short_waits.try_s and not also and not self._pending:
+            if self._try(now_s, until_s):
+                return False
+            now_s = self._clock()
         line = self.transport.fileno()
         readable = [
             descriptor
@@ -185,7 +188,7 @@ class Channel:
         ours = line in readable
         if ours and (data := self.transport.read()):
             read_s = self._clock()
-            self._short_waits.slept(read_s - now_s)
+            self._short_waits.slept(read_s - began_s)
             self._take(data, read_s)
         return len(readable) > ours
 
