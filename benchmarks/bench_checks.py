@@ -20,13 +20,15 @@ from node.protection import Protection
 from tests.onnx_models import Builder
 from tests.product_images import dense_f32, dense_int8
 
-BLOCK = {"in_h": 14, "in_w": 14, "out_h": 14, "out_w": 14, "kernel_h": 3, "kernel_w": 3, "pad_top": 1, "pad_left": 1}
-"""A convolution in the middle of a residual network; its channels come on top."""
+BLOCK = {"kernel_h": 3, "kernel_w": 3, "pad_top": 1, "pad_left": 1}
+"""A convolution in the middle of a residual network; its channels and size come on top."""
 
 
-def conv(channels: int) -> dict[str, int]:
-    """Give the rows, products, channels and shape of such a convolution."""
-    return {"rows": 1, "depth": 9 * channels, "channels": channels, "in_c": channels, "out_c": channels, **BLOCK}
+def conv(channels: int, pixels: int = 14) -> dict[str, int]:
+    """Give the rows, products, channels and shape of such a convolution, or of one of other width and height."""
+    sizes = dict.fromkeys(("in_h", "in_w", "out_h", "out_w"), pixels)
+    shape = {"rows": 1, "depth": 9 * channels, "channels": channels, "in_c": channels, "out_c": channels}
+    return shape | BLOCK | sizes
 
 
 @contextmanager
@@ -108,6 +110,7 @@ CONTESTS = {
     "abft-int8-16-rows": partial(abft, "int8", rows=16, depth=512, channels=512),
     "abft-int8-narrow": partial(abft, "int8", rows=3136, depth=147, channels=64),
     "abft-int8-conv": partial(abft, "int8", **conv(64)),
+    "abft-int8-few-channels": partial(abft, "int8", **conv(16, 32)),
     "abft-f32-batch-1": partial(abft, "f32", rows=1, depth=512, channels=512),
     "abft-f32-16-rows": partial(abft, "f32", rows=16, depth=512, channels=512),
     "abft-f32-conv": partial(abft, "f32", **conv(128)),

@@ -32,9 +32,9 @@ What a code cannot see: that a result is wrong although every stored bit is righ
 used. These fields of a `[[protection]]` (and of `node.Protection`) say what is checked, and `on_alarm` what follows.
 This page is made by `python -m tests.check_pages`, and a test holds it against the checks.
 
-- `abft = true`: the outputs of every product, every convolution and every recurrent cell, pixel by pixel. Their sum has
-  to be what the inputs and the kept sums of the weights say. Kept in `check.abft`: per step two bytes for each product
-  of a sum (four where more than 257 channels are summed up), for floats two words.
+- `abft = true`: the outputs of every product, every convolution and every recurrent cell, of floats pixel by pixel.
+  Their sum has to be what the inputs and the kept sums of the weights say. Kept in `check.abft`: per step two bytes for
+  each product of a sum (four where more than 256 channels are summed up), for floats two words.
 - `ranges = "detect"` or `"clip"`: every activation of float32, int8 or uint8 against the smallest and largest value of
   clean runs of all loaded inputs, which the node makes when it is configured; NaN and infinities never pass. Kept in
   `check.ranges`: two floats a step. A model with state learns from `sequence` inputs in a row, those of a trial.
@@ -78,7 +78,9 @@ What it adds to the time of the step, beside what a check of all its weights bef
 
 ## What ABFT finds
 
-**int8**: the plain kernel runs and counts along; sums are exact modulo 2^32, so there is no threshold. Every single
+**int8**: the plain kernel runs and counts along: all accumulators, and all weights as they are read first. The inputs
+are added up over all pixels before they are multiplied with the kept sums, so the check takes little beside the step,
+even where there are few channels. Sums are exact modulo 2^32, so there is no threshold. Every single
 wrong bit of a weight, a bias, a multiplier or an accumulator raises an alarm, and nothing does where no bit is wrong.
 Tests flip every bit of every parameter of small layers, also while the step runs, and show that each accumulator is
 counted once. A wrong weight is reported even where all its inputs are zero and no output depends on it.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,7 +14,8 @@ from node.checks.abft_general import GENERAL, can_be_checked, general_bytes, gen
 from node.kernels.checks.parameters import sum_words
 from node.kernels.inference.checked.conv_f32 import checked_conv_f32, kept_words
 from node.kernels.inference.checked.conv_int8 import HEAD, checked_conv_int8, group_bytes
-from node.kernels.inference.checked.digits import KEPT, plane_bytes
+from node.kernels.inference.checked.counts import kept_words as kept_words_int8
+from node.kernels.inference.checked.expected import half_bytes
 from node.kernels.inference.checked.general_f32 import checked_general_f32
 from node.kernels.inference.checked.rows import OTHER_SHAPE
 from node.kernels.inference.checked.sums_f32 import LARGEST, UNDERFLOW, gamma_of, group_words
@@ -77,6 +77,17 @@ def _check_bytes(checked: CheckedStep) -> int:
             return ALIGNMENT_BYTES
 
 
+def _kept_words(checked: CheckedStep) -> int:
+    """Give the words of working memory in which a step counts."""
+    match checked.step.opcode:
+        case Opcode.CONV_F32:
+            return int(kept_words(checked.row))
+        case Opcode.CONV_INT8:
+            return int(kept_words_int8(checked.row))
+        case _:
+            return 0
+
+
 def abft_bytes(image: Image) -> int:
     """Give the size of the region that holds the check data."""
     return sum(checked.size for checked in checked_steps(image).values())
@@ -101,28 +112,30 @@ class Abft:
         self._arena, self._memory = arena, (arena.u8, arena.i32, arena.f32)
         table = arena.view("steps").view(np.int64).reshape(-1, STEP_WORDS)
         self._base = arena.layout[REGION].offset
-        floats = [checked.row for checked in self._steps.values() if checked.step.opcode == Opcode.CONV_F32]
-        self._kept = np.zeros(max([KEPT // 2, *(int(kept_words(row)) for row in floats)]), np.int64)
+        words = max((_kept_words(checked) for checked in self._steps.values()), default=0)
+        room = np.zeros(words + ALIGNMENT_BYTES // 8, np.int64)
+        self._kept = room[-room.ctypes.data % ALIGNMENT_BYTES // 8 :][:words]
         self._held: list[NDArray[np.int64]] = []
-        self._runners = {number: self._runner(checked, table[number]) for number, checked in self._steps.items()}
+        self._calls = {
+            number: self._call(checked, table[number])
+            for number, checked in self._steps.items()
+            if checked.step.opcode not in DEPTHWISE
+        }
         self.alarm = False
 
-    def _runner(self, checked: CheckedStep, given: NDArray[np.int64]) -> Callable[[], int | None]:
-        """Give what runs a step whose row in the table is ``given``."""
-        if checked.step.opcode in DEPTHWISE:
-            return partial(self._check_parameters, checked)
+    def _call(self, checked: CheckedStep, given: NDArray[np.int64]) -> tuple[Callable[[int, int], int], int, int]:
+        """Give what runs a step whose row in the table is ``given``, and its arguments."""
+        place = (self._base + checked.start) // 4
         if checked.step.opcode in GENERAL:
             frame, held = general_frame(checked.row, given, self._arena)
             self._held += held
-            return partial(self._run, checked_general_f32, frame.ctypes.data, (self._base + checked.start) // 4)
-        integer = checked.step.opcode == Opcode.CONV_INT8
+            return checked_general_f32, frame.ctypes.data, place
         u8, compiled, copy = self._memory[0], checked.row.copy(), np.zeros(STEP_WORDS, np.int64)
-        kept = self._kept[: KEPT // 2] if integer else self._kept
-        places = (part.ctypes.data for part in (given, compiled, copy, kept))
-        frame = np.array([u8.ctypes.data, u8.size, *places, kept.size], np.int64)
+        places = (part.ctypes.data for part in (given, compiled, copy, self._kept))
+        frame = np.array([u8.ctypes.data, u8.size, *places, self._kept.size], np.int64)
         self._held += [given, compiled, copy, frame]
-        run = checked_conv_int8 if integer else checked_conv_f32
-        return partial(self._run, run, frame.ctypes.data, (self._base + checked.start) // 4)
+        run = checked_conv_int8 if checked.step.opcode == Opcode.CONV_INT8 else checked_conv_f32
+        return run, frame.ctypes.data, place
 
     @property
     def steps(self) -> frozenset[int]:
@@ -159,15 +172,15 @@ class Abft:
             floats[2 * blocks + 1] = rounded_up(np.abs(bias).sum(dtype=np.float64))
 
     def _load_int8(self, checked: CheckedStep, data: NDArray[np.uint8]) -> None:
-        head, planes = data[: 4 * HEAD].view(np.int32), data[4 * HEAD :].view(np.int8)
-        room = int(plane_bytes(checked.depth))
-        for group, digits in enumerate(planes.reshape(checked.step.groups, -1, room)):
+        head, halves = data[: 4 * HEAD].view(np.int32), data[4 * HEAD :].view(np.int16)
+        room = int(half_bytes(checked.depth)) // 2
+        for group, parts in enumerate(halves.reshape(checked.step.groups, -1, room)):
             matrix, bias, scales = self._parameters(checked, group)
             rest = matrix.sum(axis=1, dtype=np.int64)
             head[:3] += wrapped([part.sum(dtype=np.int64) for part in (bias, scales, rest)])
-            for plane in digits:
-                plane[: checked.depth] = rest.astype(np.int8)
-                rest = (rest - plane[: checked.depth]) >> 8
+            for half in parts:
+                half[: checked.depth] = rest.astype(np.int16)
+                rest = (rest - half[: checked.depth]) >> 16
 
     def run(self, number: int) -> int | None:
         """Run a step and note in ``alarm`` whether its sums agree.
@@ -179,8 +192,16 @@ class Abft:
             has no check data or its row asks for another shape than they were made for.
         """
         self.alarm = False
-        runner = self._runners.get(number)
-        return None if runner is None else runner()
+        if number not in self._calls:
+            if number in self._steps:
+                self._check_parameters(self._steps[number])
+            return None
+        run, frame, sums = self._calls[number]
+        status = run(frame, sums)
+        if status == OK:
+            return -1
+        self.alarm = status != INVALID
+        return None if status == OTHER_SHAPE else 0 if status == INVALID else -1
 
     def sees(self, number: int, changes: Iterable[tuple[int, int, int]]) -> bool:
         """Tell whether the check of a step would be of other sums.
@@ -222,13 +243,6 @@ class Abft:
             return False
         gamma = gamma_of(channels, (0, 1, 0, 0, checked.depth))
         return gamma > 0.0 and not abs(difference) <= gamma * bound + 2 * (checked.depth + LANES) * channels * UNDERFLOW
-
-    def _run(self, run: Callable[[int, int], int], frame: int, sums: int) -> int | None:
-        status = run(frame, sums)
-        if status == OK:
-            return -1
-        self.alarm = status != INVALID
-        return None if status == OTHER_SHAPE else 0 if status == INVALID else -1
 
     def _check_parameters(self, checked: CheckedStep) -> None:
         word = (self._base + checked.start) // 4

@@ -12,7 +12,8 @@ from node.arena import Arena
 from node.checks.abft import Abft, abft_bytes
 from node.computer import Computer
 from node.kernels.inference.checked.conv_int8 import HEAD, group_bytes
-from node.kernels.inference.checked.digits import KEPT, TAKEN, WEIGHTS, agree
+from node.kernels.inference.checked.counts import TAKEN, WEIGHTS, clear, kept_words
+from node.kernels.inference.checked.expected import agree, expect, half_bytes
 from node.kernels.inference.conv_int8 import begin_conv_int8, by_chunks_int8, input_shift
 from node.kernels.inference.dispatch import run_steps
 from node.kernels.inference.dots import OFFSET
@@ -62,13 +63,20 @@ SHAPES = {
     "a tile and one": {"rows": 9, "depth": 33, "channels": 12},
     "two panels and a bit": {"rows": 17, "depth": 64, "channels": 40},
     "many channels, one row": {"rows": 1, "depth": 48, "channels": 80},
-    "so many that a sum has four digits": {"rows": 11, "depth": 70, "channels": 300},
+    "so many that a sum has two halves": {"rows": 11, "depth": 70, "channels": 300},
+    "pixels counted one by one as they are copied": {"rows": 333, "depth": 65, "channels": 5},
+    "four together, one left over": {"rows": 73, "depth": 16, "channels": 17},
+    "many short ones": {"rows": 75, "depth": 3, "channels": 2},
 }
 WINDOW = {"in_h": 5, "in_w": 6, "out_h": 5, "out_w": 6, "kernel_h": 3, "kernel_w": 3, "pad_top": 1, "pad_left": 1}
 WINDOWS = {
     "padded": WINDOW | {"in_c": 4, "depth": 36},
     "strided": WINDOW | {"in_c": 4, "depth": 36, "out_h": 3, "out_w": 3, "stride_h": 2, "stride_w": 2},
     "dilated": WINDOW | {"in_c": 2, "depth": 18, "dilation_h": 2, "dilation_w": 2, "pad_top": 2, "pad_left": 2},
+    "lines": WINDOW | {"in_c": 4, "depth": 36, "in_h": 9, "in_w": 19, "out_h": 9, "out_w": 19},
+    "lines, strided": WINDOW
+    | {"in_c": 3, "depth": 27, "in_h": 19, "in_w": 27, "out_h": 9, "out_w": 13, "stride_h": 2, "stride_w": 2},
+    "tall": WINDOW | {"in_c": 1, "depth": 9, "in_h": 300, "out_h": 300, "dilation_h": 2, "pad_top": 2},
     "grouped": WINDOW | {"in_c": 6, "depth": 18, "groups": 3, "out_c": 60},
 }
 
@@ -147,12 +155,20 @@ def published_case(rows: int) -> Bench:
     return bench
 
 
-@pytest.mark.parametrize("rows", [1, ROWS])
+@pytest.mark.parametrize("rows", [1, ROWS, 8 * ROWS])
 def test_no_flip_of_a_weight_that_changes_an_output_is_missed(rows: int) -> None:
     """Nor any other in use. Padding columns of the packed weights reach no output: their flips raise no alarm."""
     missed, seen, silent = flips(published_case(rows), "weights", checked=True)
     assert (missed, seen) == (0, 8 * DEPTH * CHANNELS)
     assert silent == 8 * DEPTH * (16 - CHANNELS)
+
+
+@pytest.mark.parametrize("name", ["padded", "lines"])
+def test_no_flip_of_a_weight_of_a_window_that_changes_an_output_is_missed(name: str) -> None:
+    bench = Bench(INT8[name])
+    bench.take(random_int8(np.random.default_rng(4), bench.step))
+    missed, seen, silent = flips(bench, "weights", checked=True)
+    assert (missed, seen, silent) == (0, 8 * 36 * 20, 8 * 36 * 12)
 
 
 def test_without_the_check_flips_are_missed() -> None:
@@ -174,19 +190,21 @@ class Counted:
     def __init__(self, bench: Bench) -> None:
         self.arena, self.row = bench.arena, bench.image.steps[0]
         start = bench.computer.layout["check.abft"].offset
-        self.digits = (start + 4 * HEAD, 2, 64)
-        self.inputs = bench.step.scratch + 4 * 16
+        self.sums = (start + 4 * HEAD, 1, int(half_bytes(DEPTH)))
+        self.inputs, self.begin_word = bench.step.scratch + 4 * 16, bench.step.scratch // 4
         self.kept_sum = int(self.arena.i32[start // 4 + 2])
-        self.words = np.zeros(KEPT // 2, np.int64)
+        self.words = np.zeros(int(kept_words(self.row)), np.int64)
         self.kept = self.words.view(np.int32)
 
     def begin(self) -> None:
-        self.kept[:] = 0
+        clear(self.row, self.words)
         begin_conv_int8(self.arena.u8, self.row, self.words)
 
     def multiply(self) -> bool:
-        by_chunks_int8(self.arena.u8, self.row, (0, ROWS, 0, 1, 0, 1), self.inputs, (self.words, self.digits))
-        return agree(self.kept, self.kept_sum)
+        by_chunks_int8(self.arena.u8, self.row, (0, ROWS, 0, 1, 0, 1), self.inputs, self.words)
+        pixels = expect(self.arena.u8, self.row, False, OFFSET ^ 128, self.words, self.sums)
+        self.begun = pixels * int(self.arena.i32[self.begin_word :][:CHANNELS].sum())
+        return agree(self.kept, self.begun, self.kept_sum)
 
     def total(self, word: int) -> int:
         return int(self.kept[word : word + 16].sum())
@@ -206,7 +224,8 @@ def test_every_accumulator_is_counted_once() -> None:
             weights[pixel, column] = 1
             counted.begin()
             counted.multiply()
-            assert counted.total(TAKEN) == counted.total(WEIGHTS) == (column < CHANNELS), (pixel, column)
+            taken = counted.total(TAKEN) - counted.begun
+            assert taken == counted.total(WEIGHTS) == (column < CHANNELS), (pixel, column)
             weights[pixel, column] = 0
 
 
@@ -217,7 +236,7 @@ def test_a_wrong_bit_of_an_accumulator_raises_an_alarm() -> None:
     for word in (*range(TAKEN, TAKEN + 16), *range(WEIGHTS, WEIGHTS + 16)):
         for bit in range(32):
             counted.kept.view(np.uint32)[word] ^= np.uint32(1 << bit)
-            assert not agree(counted.kept, counted.kept_sum), (word, bit)
+            assert not agree(counted.kept, counted.begun, counted.kept_sum), (word, bit)
             counted.kept.view(np.uint32)[word] ^= np.uint32(1 << bit)
 
 
@@ -269,14 +288,14 @@ def test_the_alarm_is_that_of_the_slow_twin() -> None:
 
 
 @pytest.mark.parametrize("channels", [40, 300])
-def test_check_data_are_the_sums_of_rows_as_digits(channels: int) -> None:
+def test_check_data_are_the_sums_of_rows_in_halves(channels: int) -> None:
     image = dense_int8(np.random.default_rng(3), 17, 64, channels)
     data = Computer(image, protection=ABFT).arena.view("check.abft")
-    panels, planes = -(-channels // 16), 2 if channels == 40 else 4
+    panels, halves = -(-channels // 16), 1 if channels == 40 else 2
     packed = np.frombuffer(image.weights, np.int8, panels * 64 * 16).reshape(panels, 64, 16).astype(int)
-    digits = data[4 * HEAD :].view(np.int8).reshape(planes, 64).astype(int)
+    sums = data[4 * HEAD :].view(np.int16).reshape(halves, -1)[:, :64].astype(int)
     assert data.size == 4 * HEAD + group_bytes(64, channels) == abft_bytes(image)
-    assert (digits.T @ 256 ** np.arange(planes)).tolist() == packed.sum(axis=(0, 2)).tolist()
+    assert (sums.T @ 65536 ** np.arange(halves)).tolist() == packed.sum(axis=(0, 2)).tolist()
     assert data.view(np.int32)[2] == packed.sum()
 
 

@@ -21,7 +21,7 @@ from node.kernels.inference.bounds import (
     window_fits,
     work_limit,
 )
-from node.kernels.inference.checked.digits import add_expected
+from node.kernels.inference.checked.counts import copies_of, copy_counted
 from node.kernels.inference.columns import (
     BIAS,
     DILATION_H,
@@ -56,17 +56,16 @@ from node.kernels.inference.tiles_int8 import begin_sums, row_int8, row_wide_int
 
 
 @kernel
-def multiply(u8: Any, row: Any, place: Any, pixels: Any, inputs: Any, check: Any) -> None:
+def multiply(u8: Any, row: Any, place: Any, pixels: Any, inputs: Any, kept: Any) -> None:
     """Compute some neighbouring output pixels of some panels of one group.
 
     ``place`` is the group, its first panel and the one after its last; ``pixels`` are the first and their number;
     ``inputs`` are the byte of the first input, bytes from one pixel to the next, and the runs as :data:`tile_int8`
-    takes them; ``check`` is as :func:`by_chunks_int8` takes it.
+    takes them; ``kept`` is as :func:`by_chunks_int8` takes it.
     """
     group, panel, end = place
     first, count = pixels
     left, stride, runs = inputs
-    kept, (digits, planes, plane) = check
     channels, depth = per_group(row[OUT_C], row[GROUPS]), runs[1] * runs[4]
     column = group * ((channels + LANES - 1) // LANES * LANES) + panel * LANES
     out, line = row[OUT] + first * row[OUT_C] + group * channels + panel * LANES, row[OUT_C]
@@ -98,10 +97,6 @@ def multiply(u8: Any, row: Any, place: Any, pixels: Any, inputs: Any, check: Any
         channels -= panels * LANES
         column += panels * LANES
         out += panels * LANES
-    # Not before the products: the inputs were just written, and until these stores are done whole blocks of them
-    # cannot be loaded.
-    if kept.size > 0:
-        add_expected(u8, count, inputs, (digits + group * planes * plane, planes, plane), kept)
 
 
 @kernel
@@ -159,25 +154,28 @@ def begin_conv_int8(u8: Any, row: Any, kept: Any) -> None:
 
 
 @kernel
-def by_chunks_int8(u8: Any, row: Any, share: Any, left: int, check: Any) -> None:
+def by_chunks_int8(u8: Any, row: Any, share: Any, left: int, kept: Any) -> None:
     """Compute a share (see ``shares``) of the output pixels, up to eight at a time, inputs gathered at ``left``.
 
-    ``check`` is where a checked step counts (see ``checked.digits``), empty where nothing is checked; and the byte
-    where the digits begin, planes of a group and bytes of a plane.
+    ``kept`` is where a checked step counts (see ``checked.counts``), empty where nothing is checked.
     """
     begin, end, group, groups_end, panel, panels_end = share
     dense, flip = is_dense(row), flipped(row) ^ OFFSET
     depth = row[KERNEL_H] * row[KERNEL_W] * per_group(row[IN_C], row[GROUPS])
+    copies = copies_of(row, kept)
     while group < groups_end:
         start = begin
         while start < end:
             first, count = portion(start, end, TILE_ROWS)
-            if dense:
-                copy_bytes(u8, row[IN_A] + first * depth, left, count * depth)
+            if copies[0] > 0 and count == TILE_ROWS:
+                copy_counted(u8, (row[IN_A] + first * depth, left), depth, flip, kept, copies)
             else:
-                gather(u8, row, 1, (first, count), group, left)
-            invert(u8, left, count * depth, flip)
-            multiply(u8, row, (group, panel, panels_end), (first, count), (left, depth, (0, 1, 0, 1, depth)), check)
+                if dense:
+                    copy_bytes(u8, row[IN_A] + first * depth, left, count * depth)
+                else:
+                    gather(u8, row, 1, (first, count), group, left)
+                invert(u8, left, count * depth, flip)
+            multiply(u8, row, (group, panel, panels_end), (first, count), (left, depth, (0, 1, 0, 1, depth)), kept)
             start = first + count
         group += 1
 
@@ -192,8 +190,8 @@ def invert(u8: Any, place: int, count: int, mask: int) -> None:
 
 
 @kernel
-def by_lines_int8(u8: Any, row: Any, lines: Any, ring: int, check: Any) -> None:
-    """Compute the rows of output pixels between the two ``lines``, on a ring; ``check`` as for pixels."""
+def by_lines_int8(u8: Any, row: Any, lines: Any, ring: int, kept: Any) -> None:
+    """Compute the rows of output pixels between the two ``lines``, on a ring; ``kept`` as for pixels."""
     first, last = lines
     size, span = row[IN_C] * ring_width(row), span_of(row)
     step, length = row[DILATION_H] * size, row[KERNEL_W] * row[IN_C]
@@ -203,4 +201,4 @@ def by_lines_int8(u8: Any, row: Any, lines: Any, ring: int, check: Any) -> None:
         for line in range(begin, end):
             invert(u8, ring + line % span * size, size, flip)
         runs = (y * row[STRIDE_H] % span * size, row[KERNEL_H], step, span * size, length)
-        multiply(u8, row, (0, 0, panels), (y * row[OUT_W], row[OUT_W]), (ring, row[STRIDE_W] * row[IN_C], runs), check)
+        multiply(u8, row, (0, 0, panels), (y * row[OUT_W], row[OUT_W]), (ring, row[STRIDE_W] * row[IN_C], runs), kept)

@@ -16,8 +16,8 @@ def warm() -> None:
     """Compile or load them for the types that :func:`node.kernels.inference.dispatch.run_steps` calls them with."""
     u8, row = np.zeros(64, np.uint8), np.zeros(32, np.int64)
     i32, f32 = u8.view(np.int32), u8.view(np.float32)
-    unchecked = row[:0], (0, 0, 0)
-    entry_of(begin_conv_int8, u8, row, unchecked[0])
+    unchecked = row[:0]
+    entry_of(begin_conv_int8, u8, row, unchecked)
     entry_of(by_chunks_int8, u8, row, (0,) * 6, 0, unchecked)
     entry_of(by_lines_int8, u8, row, (0, 0), 0, unchecked)
     entry_of(depthwise_part_int8, u8, row, 0, 0)

@@ -31,8 +31,8 @@ class ByteRuns:
         self.left, self.weights, self.begin, self.stride = (b.extract_value(spots, i) for i in range(4))
         self.start, self.number, self.step, self.around, self.length = (b.extract_value(runs, i) for i in range(5))
 
-    def sums(self, rows: int, panels: int) -> tuple[list[Any], list[Any]]:
-        """Emit the loops and give the sums, panel by panel within a row, and what they began with, by panel."""
+    def sums(self, rows: int, panels: int) -> list[Any]:
+        """Emit the loops and give the sums, panel by panel within a row."""
         lanes, b, wide = self.lanes, self.lanes.builder, ir.IntType(64)
         count = rows * panels
         panel_bytes = b.mul(b.mul(self.number, self.length), wide(LANES))
@@ -101,21 +101,20 @@ class ByteRuns:
             results[i].add_incoming(fours[i], last)
             results[i].add_incoming(cuts[i], cut)
         b.position_at_end(done)
-        return results, begin
+        return results
 
 
-def _add_products(lanes: Lanes, results: list[Any], begin: list[Any], width: Any, kept: Any) -> None:
-    """Emit the addition of what all sums of a tile have taken up to ``kept``, lane by lane, where that has room."""
-    b, panels = lanes.builder, len(begin)
-    rows = len(results) // panels
+def _add_sums(lanes: Lanes, results: list[Any], panels: int, width: Any, kept: Any) -> None:
+    """Emit the addition of all sums of a tile to ``kept``, lane by lane, where that has room."""
+    b = lanes.builder
     with b.if_then(b.icmp_signed(">", kept.size, kept.size.type(0))):
         total = kept.load(lanes.words, kept.size.type(0))
-        for panel, first in enumerate(begin):
+        for panel in range(panels):
             taken = results[panel::panels]
             while len(taken) > 1:
                 taken = [b.add(*taken[i : i + 2]) for i in range(0, len(taken) - 1, 2)] + taken[len(taken) & ~1 :]
-            fresh = b.sub(taken[0], b.mul(first, ir.Constant(lanes.words, [rows] * LANES)))
-            total = b.add(total, fresh if panels > 1 else b.select(lanes.first(width), fresh, fresh.type(None)))
+            used = taken[0] if panels > 1 else b.select(lanes.first(width), taken[0], taken[0].type(None))
+            total = b.add(total, used)
         kept.store(total, kept.size.type(0))
 
 
@@ -136,10 +135,11 @@ def _make_tile(rows: int, panels: int) -> Any:
 
         def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
             lanes = Lanes(context, builder, signature.args[0], arguments[0])
-            sums, begin = ByteRuns(lanes, arguments[1], arguments[2]).sums(rows, panels)
+            sums = ByteRuns(lanes, arguments[1], arguments[2]).sums(rows, panels)
             scales, place, stride = arguments[3:6]
             numbers = [builder.extract_value(arguments[6], i) for i in range(4)]
-            _add_products(lanes, sums, begin, numbers[3], Words(context, builder, signature.args[7], arguments[7]))
+            room = Words(context, builder, signature.args[7], arguments[7])
+            _add_sums(lanes, sums, panels, numbers[3], room)
             zero, low, high = (lanes.splat(builder.trunc(number, lanes.word)) for number in numbers[:3])
             multipliers = [
                 lanes.load(lanes.floats, builder.add(scales, stride.type(4 * LANES * p))) for p in range(panels)
@@ -170,9 +170,8 @@ tile_int8 = _make_tile(ROWS, 1)
 
 ``tile_int8(memory, (left, weights, begin, stride), (start, number, step, around, length), scales, out, out_stride,
 (zero, low, high, width), kept)``: as :data:`node.kernels.inference.tiles_f32.tile_f32` on bytes; ``begin`` is the place
-of the int32 with which the sums begin. Up to 3 bytes after a run and 48 after the weights are read, and not used. What
-the sums of the first ``width`` channels have taken up is added to the first sixteen words of ``kept``, unless it is
-empty.
+of the int32 with which the sums begin. Up to 3 bytes after a run and 48 after the weights are read, and not used. The
+sums of the first ``width`` channels are added up in the first sixteen words of ``kept``, unless it is empty.
 """
 
 tile_pair_int8 = _make_tile(ROWS, PAIR)

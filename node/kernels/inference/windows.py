@@ -176,14 +176,14 @@ def run_window(u8: Any, total: int, row: Any, number: int) -> int:
         -1 without a crew, 0 for the thread that runs the steps, else that of a helper: it returns when no piece has
         come for a while.
     """
-    pieces, piece, scratch, unchecked = 1, 0, row[SCRATCH], (row[:0], (0, 0, 0))
+    pieces, piece, scratch, unchecked = 1, 0, row[SCRATCH], row[:0]
     if number > 0:
         piece, scratch = claim(row), total + number * row[SLOT]
     else:
         if not is_valid(row, total):
             return INVALID
         if row[OPCODE] == CONV_INT8:
-            begin_conv_int8(u8, row, unchecked[0])
+            begin_conv_int8(u8, row, unchecked)
             scratch += 4 * packed_columns(row)
         if number == 0:
             pieces = pieces_of(row, total)
@@ -200,9 +200,9 @@ def run_window(u8: Any, total: int, row: Any, number: int) -> int:
             share = share_of(row, lined, piece, pieces)
             if opcode == CONV_F32:
                 if lined:
-                    by_lines_f32(u8, row, (share[0], share[1]), scratch, (row[:0], 0))
+                    by_lines_f32(u8, row, (share[0], share[1]), scratch, (unchecked, 0))
                 else:
-                    by_chunks_f32(u8, row, share, scratch, (row[:0], 0))
+                    by_chunks_f32(u8, row, share, scratch, (unchecked, 0))
             elif opcode == CONV_INT8:
                 if lined:
                     by_lines_int8(u8, row, (share[0], share[1]), scratch, unchecked)

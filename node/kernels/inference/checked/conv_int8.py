@@ -5,9 +5,10 @@ The sum over all pixels and channels of input @ weights is (sum of the inputs) @
 Computers C-33(6), 1984, for the idea), so there is no threshold. The sums of rows were made when the weights were known
 good. What is compared:
 
-* what the accumulators took up, counted while they are in registers: a wrong bit of one is a difference of 2**b;
+* the sum of all accumulators, counted while they are in registers: a wrong bit of one is a difference of 2**b;
 * the sum of all weights, counted where the plain kernel sums up their columns, the first time it reads them: a wrong
-  bit of one is a difference of 2**b;
+  bit of one is a difference of 2**b. Only what is struck after that is left to the sum of the accumulators, in which
+  what it does to several pixels may cancel out;
 * the sum of what the accumulators begin with (biases, and zero points times sums of weights), after the last use;
 * the sum of the multipliers.
 """
@@ -20,13 +21,13 @@ import numpy as np
 
 from node.jit import array_at, kernel
 from node.kernels.inference.bounds import packed_columns
-from node.kernels.inference.checked.digits import KEPT, agree, plane_bytes, planes_of
+from node.kernels.inference.checked.counts import clear, has_room
+from node.kernels.inference.checked.expected import agree, expect, half_bytes, halves_of
 from node.kernels.inference.checked.rows import (
     ALARM,
     ARENA,
     COLUMNS,
     FRAME_WORDS,
-    KEPT_PLACE,
     KEPT_SIZE,
     OTHER_SHAPE,
     TOTAL,
@@ -51,19 +52,21 @@ from node.kernels.inference.conv_int8 import (
     by_chunks_int8,
     by_lines_int8,
     conv_is_valid_int8,
+    flipped,
     in_lines_int8,
     input_shift,
 )
+from node.kernels.inference.dots import OFFSET
 from node.kernels.inference.tiles import LANES
 
 SUM_BIAS, SUM_SCALES, SUM_WEIGHTS, HEAD = 0, 1, 2, 16
-"""Words of check data of a step before its digits: three sums, and how many words they take."""
+"""Words of check data of a step before its sums of rows: three sums, and how many words they take."""
 
 
 @kernel
 def group_bytes(depth: int, channels: int) -> int:
-    """Give the bytes of the digits of one group of so many products of a sum, and channels."""
-    return planes_of(channels) * plane_bytes(depth)
+    """Give the bytes of the sums of rows of one group of so many products of a sum, and channels."""
+    return halves_of(channels) * half_bytes(depth)
 
 
 @kernel
@@ -80,18 +83,22 @@ def sum_used(i32: Any, place: int, channels: int, groups: int) -> Any:
 
 
 @kernel
-def run_counting(u8: Any, row: Any, words: Any, digits: int) -> None:
-    """Run a valid row as the plain interpreter does without a crew, and count in ``words``."""
+def run_counting(u8: Any, row: Any, words: Any, sums: int) -> Any:
+    """Run a valid row as the plain interpreter does without a crew, and count in ``words``.
+
+    ``sums`` is the byte where the sums of rows begin. Gives the pixels that were computed, some of them twice.
+    """
     groups, channels = row[GROUPS], row[OUT_C] // row[GROUPS]
     depth = row[KERNEL_H] * row[KERNEL_W] * (row[IN_C] // groups)
-    check = (words, (digits, planes_of(channels), plane_bytes(depth)))
+    lined = in_lines_int8(row, u8.size)
     begin_conv_int8(u8, row, words)
     inputs = row[SCRATCH] + 4 * packed_columns(row)
-    if in_lines_int8(row, u8.size):
-        by_lines_int8(u8, row, (0, row[OUT_H]), inputs, check)
+    if lined:
+        by_lines_int8(u8, row, (0, row[OUT_H]), inputs, words)
     else:
         share = (0, row[OUT_H] * row[OUT_W], 0, groups, 0, (channels + LANES - 1) // LANES)
-        by_chunks_int8(u8, row, share, inputs, check)
+        by_chunks_int8(u8, row, share, inputs, words)
+    return expect(u8, row, lined, flipped(row) ^ OFFSET, words, (sums, halves_of(channels), half_bytes(depth)))
 
 
 @kernel
@@ -101,7 +108,7 @@ def checked_conv_int8(place: int, sums: int) -> int:
     Parameters
     ----------
     place : int
-        Address of a frame (see ``rows``), whose memory to count in is ``KEPT`` words of four bytes.
+        Address of a frame (see ``rows``), whose memory to count in has ``kept_words`` of the row as it was compiled.
     sums : int
         Word of the arena where the check data of the step begin.
 
@@ -116,17 +123,18 @@ def checked_conv_int8(place: int, sums: int) -> int:
     row = rows[2]
     if not conv_is_valid_int8(row, u8.size):
         return INVALID
-    for word in range(words.size):
-        words[word] = 0
+    if not has_room(row, words):
+        return OTHER_SHAPE
+    clear(row, words)
     groups, channels = row[GROUPS], row[OUT_C] // row[GROUPS]
-    run_counting(u8, row, words, 4 * (sums + HEAD))
+    pixels = run_counting(u8, row, words, 4 * (sums + HEAD))
     frame = array_at(place, (FRAME_WORDS,), np.int64)
     i32 = array_at(frame[ARENA], (u8.size // 4,), np.int32)
-    counts = array_at(frame[KEPT_PLACE], (KEPT,), np.int32)
     begun = np.int32(i32[sums + SUM_BIAS] - np.int32(input_shift(row)) * i32[sums + SUM_WEIGHTS])
     sound = sum_used(i32, row[SCRATCH], channels, groups) == begun
     sound = sum_used(i32, row[SCALES], channels, groups) == i32[sums + SUM_SCALES] and sound
-    return OK if agree(counts, i32[sums + SUM_WEIGHTS]) and sound else ALARM
+    counts = words.view(np.int32)
+    return OK if agree(counts, int(begun * pixels), i32[sums + SUM_WEIGHTS]) and sound else ALARM
 
 
 def warm() -> None:
