@@ -65,7 +65,7 @@ ranges = "detect"
 """
 
 
-def described(folder: Path, *, trials: int = 30, regions: str = '"state"', samples: int = 14) -> CampaignFile:
+def described(folder: Path, *, trials: int = 20, regions: str = '"state"', samples: int = 14) -> CampaignFile:
     accumulator(folder / "model.onnx")
     values = 1.0 + np.arange(samples, dtype=np.float32)
     np.savez(folder / "inputs.npz", x=np.repeat(values[:, None], 4, axis=1))

@@ -58,6 +58,7 @@ def check_equal(image: Image, inputs: list, faults: Faults) -> Effects:
 
 
 @pytest.mark.proof
+@pytest.mark.timeout(1200)
 @given(
     seed=st.integers(0, 2**31), largest=st.sampled_from([1.0, 1e20]),
     region=st.sampled_from(["weights", "activations", "state", "accumulators"]),
