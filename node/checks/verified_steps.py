@@ -168,5 +168,5 @@ def _entries(row: NDArray[np.int64], u8: NDArray[np.uint8], slab: int) -> tuple[
     share = (0,) * 6
     if row[OPCODE] == Opcode.CONV_F32:
         return entry_of(by_chunks_f32, u8, row, share, 0, (row[:0], 0)), 0
-    run = entry_of(by_chunks_int8, u8, row, share, 0, (row[:0], (0, 0, 0)))
+    run = entry_of(by_chunks_int8, u8, row, share, 0, row[:0])
     return run, entry_of(begin_conv_int8, u8, row, row[:0])

@@ -112,7 +112,7 @@ def run_slab(frame: Any, row: Any, part: Any, share: Any) -> None:
         return
     run_at(frame[BEGIN], (u8, part, nothing))
     scratch += 4 * packed_columns(row)
-    run_at(frame[RUN], (u8, row, share, scratch, (nothing, (0, 0, 0))))
+    run_at(frame[RUN], (u8, row, share, scratch, nothing))
 
 
 @kernel
