@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import hil
-from benchmarks.board_memory import descendants
+from benchmarks.board_memory import descendants, sizes_bytes
 from benchmarks.contest import Contest, NotMeasurable
 from benchmarks.public_models import MODELS, ROOT
 from firmware_bridge.messages import Done, Progress
@@ -27,7 +27,9 @@ from node.child_computer import ChildComputer
 
 LOOK_S = 0.1
 HELP_S, FIRST_S, COLD_S, COLD_MIB = 0.15, 0.8, 15.0, 400.0
-MODEL = "resnet8_ic_fp32"
+MODEL, SECOND_MODEL = "resnet8_ic_fp32", "dscnn_kws_fp32"
+SECOND_SHARE = 0.1
+"""Of what the first model takes in a process that has compiled nothing."""
 FIRST_INFERENCE = """
 import os, sys
 sys.modules["scipy"] = None  # a board has none, and numba imports it where it finds it
@@ -62,16 +64,35 @@ def command() -> Iterator[Contest]:
 def first_inference() -> Iterator[Contest]:
     """A process that loads an image and infers once, with its kernels in the cache."""
     with tempfile.TemporaryDirectory() as folder:
-        image = saved_image(Path(folder))
+        image = saved_image(Path(folder), MODEL)
         run("-c", FIRST_INFERENCE, image)
         yield Contest(ours=lambda: run("-c", FIRST_INFERENCE, image), reference=FIRST_S, clock=spent_s)
 
 
-def saved_image(folder: Path) -> str:
-    model = MODELS / MODEL / "model.onnx"
+@contextmanager
+def second_model() -> Iterator[Contest]:
+    """A process that infers with a model, where one before compiled what another model needs, and nothing else did."""
+    with tempfile.TemporaryDirectory() as folder:
+        first, second = (saved_image(Path(folder), name) for name in (MODEL, SECOND_MODEL))
+        cache = {"NUMBA_CACHE_DIR": f"{folder}/cache"}
+        before = spent_s()
+        run("-c", FIRST_INFERENCE, first, **cache)
+        between = spent_s()
+        run("-c", FIRST_INFERENCE, second, **cache)
+        taken, shown = spent_s() - between, 0.0
+
+        def show() -> None:
+            nonlocal shown
+            shown += taken
+
+        yield Contest(ours=show, reference=SECOND_SHARE * (between - before), clock=lambda: shown)
+
+
+def saved_image(folder: Path, name: str) -> str:
+    model = MODELS / name / "model.onnx"
     if not model.is_file():
         raise NotMeasurable(f"{model} is not there: set FLIGHTNODE_MODELS")
-    path = folder / "model.img"
+    path = folder / f"{name}.img"
     hil.compile_model(model).save(path)
     return str(path)
 
@@ -106,13 +127,11 @@ def taken_mib(processes: list[int]) -> float:
     own, shared = 0, 0
     for process in processes:
         try:
-            text = Path(f"/proc/{process}/smaps_rollup").read_text()
+            private, common = sizes_bytes(process)
         except OSError:
             continue  # it has ended meanwhile
-        sizes = {line.split(":")[0]: int(line.split()[1]) for line in text.splitlines()[1:]}
-        own += sizes["Private_Clean"] + sizes["Private_Dirty"]
-        shared = max(shared, sizes["Shared_Clean"] + sizes["Shared_Dirty"])
-    return (own + shared) / 1024
+        own, shared = own + private, max(shared, common)
+    return (own + shared) / (1 << 20)
 
 
 @contextmanager
@@ -130,6 +149,7 @@ def cold(number: int, limit: float, unit: str) -> Iterator[Contest]:
 CONTESTS = {
     "help": command,
     "first-inference": first_inference,
+    "second-model": second_model,
     "cold-compile": lambda: cold(0, COLD_S, "s"),
     "cold-memory": lambda: cold(1, COLD_MIB, "MiB"),
 }

@@ -11,7 +11,6 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,6 +20,7 @@ from node.machine import MOST_THREADS
 
 if TYPE_CHECKING:
     from node.serve import Stop
+    from node.service import Service
 
 ORPHAN_S = 1.0
 SERVE_HELP = """\
@@ -215,11 +215,14 @@ def locked(storage: Path) -> Iterator[None]:
 
 def _compute(options: argparse.Namespace) -> int:
     from node.agent import run_child
-    from node.service import Service
     from node.warm_up import warm_up_usual_kernels
 
+    def factory() -> Service:
+        from node.service import Service  # not before kernels are compiled: it loads numba
+
+        return Service(options.storage, in_process=False, threads=options.threads)
+
     prepare = warm_up_usual_kernels if options.warm_up else None
-    factory = partial(Service, options.storage, in_process=False, threads=options.threads)
     return run_child(options.fd, options.storage, factory, prepare)
 
 

@@ -136,9 +136,9 @@ def run_child(descriptor: int, storage: Path, factory: ServiceFactory, prepare: 
     """
     die_with_parent()
     with MessagePipe(socket.socket(fileno=descriptor)) as pipe:
-        resident = Resident(factory, storage)
         if prepare is not None:
             prepare(pipe.send)
+        resident = Resident(factory, storage)
         pipe.send(Done())
         while True:
             messages = pipe.wait(resident.background_wait_s)

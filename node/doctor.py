@@ -10,6 +10,7 @@ from pathlib import Path
 from firmware_bridge import crc
 from firmware_bridge.terminal import holder
 from node.governor import ThrottleFlag
+from node.kernel_cache import kept
 from node.machine import Check, Machine
 from node.uart import (
     MINI_UART,
@@ -49,7 +50,7 @@ def check_kernel_cache() -> Check:
         )
     except OSError as error:
         return Check(name="kernel cache", finding=str(error), remedy="set NUMBA_CACHE_DIR to a folder of your own")
-    held = sum(1 for _ in jit.CACHE_DIRECTORY.rglob("*.nbc"))
+    held = kept(jit.CACHE_DIRECTORY)
     cold = "" if held else "run `flightnode warm-up` once, so that no campaign waits for the compiler"
     return Check(name="kernel cache", finding=f"{jit.CACHE_DIRECTORY} ({held} compiled)", remedy=cold)
 

@@ -1,22 +1,15 @@
-"""The one door to numba: the ``kernel`` decorator, a few LLVM intrinsics, warm-up and the compile cache.
-
-Compiled kernels are cached on disk in a folder named by a hash of every kernel source, because numba's own
-index looks at one file alone and would keep a kernel whose callee in another file has changed. The folder
-lies in ``NUMBA_CACHE_DIR`` where that is set, else in ``$XDG_CACHE_HOME/flightnode`` (``~/.cache/flightnode``
-without it), else, where that cannot be written, in the system's temporary folder.
-"""
+"""The one door to numba: the ``kernel`` decorator, parts, a few LLVM intrinsics."""
 
 from __future__ import annotations
 
+import ctypes
+import functools
 import hashlib
-import importlib
-import os
+import inspect
 import platform
-import tempfile
-import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import FunctionType
 from typing import Any, TypeVar, cast
 
 import numba
@@ -27,17 +20,15 @@ from numba.core.codegen import get_host_cpu_features
 from numba.extending import intrinsic as numba_intrinsic
 from numba.np.arrayobj import populate_array
 
-from node.kernel_modules import KERNELS, warm_up_modules
+from node import object_code
+from node.kernel_cache import choose_cache_directory
 
 __all__ = [
-    "CacheReport",
     "allocating_kernel",
     "array_at",
     "bits_of_f64",
-    "cache_report",
     "call_at",
     "cgutils",
-    "choose_cache_directory",
     "cpu_features",
     "entry_of",
     "f32_from_bits",
@@ -47,60 +38,14 @@ __all__ = [
     "intrinsic",
     "ir",
     "kernel",
+    "part",
     "popcount_u64",
-    "run_at",
-    "source_hash",
     "types",
     "vector_bits",
-    "warm_up",
     "with_dot_products",
 ]
 
 F = TypeVar("F", bound=Callable[..., Any])
-
-
-def kernel_sources() -> tuple[Path, ...]:
-    """Give every file whose text decides what is compiled, sorted."""
-    return tuple(sorted([*KERNELS.rglob("*.py"), Path(__file__).resolve()]))
-
-
-def source_hash() -> str:
-    """Give 16 hexadecimal digits that change whenever a kernel source changes."""
-    digest = hashlib.sha256()
-    for path in kernel_sources():
-        digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
-    return digest.hexdigest()[:16]
-
-
-def _cache_bases() -> list[Path]:
-    given = os.environ.get("NUMBA_CACHE_DIR")
-    home = os.environ.get("XDG_CACHE_HOME")
-    bases = [Path(given)] if given else []
-    if home:
-        bases.append(Path(home) / "flightnode")
-    elif Path("~").expanduser() != Path("~"):
-        bases.append(Path("~/.cache/flightnode").expanduser())
-    return [*bases, Path(tempfile.gettempdir()) / f"flightnode-{os.getuid()}"]
-
-
-def choose_cache_directory() -> Path:
-    """Give the first writable cache folder for the present kernel sources, making it.
-
-    Raises
-    ------
-    OSError
-        When not even the temporary folder can be written.
-    """
-    failure: OSError | None = None
-    for base in _cache_bases():
-        folder = base / source_hash()
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryFile(dir=folder):
-                return folder
-        except OSError as error:
-            failure = error
-    raise OSError(f"no folder for compiled kernels can be written, set NUMBA_CACHE_DIR: {failure}")
 
 
 CACHE_DIRECTORY = choose_cache_directory()
@@ -129,7 +74,11 @@ def _name_dot_products() -> None:
 
 _name_dot_products()
 
-_kernels: list[Any] = []
+dispatchers: list[Any] = []
+"""What numba compiles kernels with: one for calls from Python, another for calls from kernels."""
+
+parts: list[Part] = []
+"""All parts that are imported."""
 
 
 def kernel(function: F) -> F:
@@ -162,38 +111,176 @@ def inlined_kernel(function: F) -> F:
 
 
 def _compiled(function: F, *, counted: bool, forceinline: bool = False) -> F:
-    # numba's annotations leave out _nrt, the switch of its runtime that counts references. Nobody calls kernels from C,
-    # and the wrappers for that take a tenth of the time to compile.
-    options: dict[str, Any] = {"_nrt": counted, "forceinline": forceinline, "no_cfunc_wrapper": True}
-    compiled = numba.njit(
-        function, cache=True, nogil=True, boundscheck=False, fastmath=False, error_model="numpy", **options
-    )
-    for_arguments = compiled.get_call_template
+    options = {"_nrt": counted, "forceinline": forceinline}
+    compiled = _dispatcher(function, cache=True, **options)
+
+    @functools.cache
+    def inside() -> Any:
+        return _dispatcher(_renamed(function), cache=True, no_cpython_wrapper=True, **options)
 
     def for_types(arguments: tuple[Any, ...], keywords: dict[str, Any]) -> Any:
         # Else a kernel called with 4 here and with 1 there is compiled twice, and each of its callers with it.
-        return for_arguments(tuple(map(_without_value, arguments)), keywords)
+        return inside().get_call_template(tuple(map(types.unliteral, arguments)), keywords)
 
+    def compile_with_parts(signature: Any) -> Any:
+        _load_parts(function)
+        return compile_alone(signature)
+
+    # Kernels call a form of their own without the wrapper for calls from Python, which takes a sixth of the time to
+    # compile and is of no use to them.
     compiled.get_call_template = for_types
-    _kernels.append(compiled)
+    compiled.get_overload = lambda signature: inside().get_overload(signature)
+    compile_alone, compiled.compile = compiled.compile, compile_with_parts
+    compiled.is_kernel = True
     return cast(F, compiled)
 
 
-def _without_value(kind: Any) -> Any:
-    """Give the type of an argument, without the value where that is known while compiling."""
-    return types.unliteral(kind)  # type: ignore[no-untyped-call]
+def _dispatcher(function: Callable[..., Any], **options: Any) -> Any:
+    # numba's annotations leave out _nrt, the switch of its runtime that counts references, and the wrappers for calls
+    # from C, which nobody makes and which take a tenth of the time to compile.
+    options["no_cfunc_wrapper"] = True
+    made = numba.njit(function, nogil=True, boundscheck=False, fastmath=False, error_model="numpy", **options)
+    dispatchers.append(made)
+    return made
 
 
-def entry_of(compiled: Any, *arguments: Any) -> int:
-    """Give the address of a kernel for the types of some arguments, compiling it if it has to be.
+def _renamed(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Give the same function under another name, which files of the cache are named by."""
+    assert isinstance(function, FunctionType)
+    same = FunctionType(
+        function.__code__, function.__globals__, function.__name__, function.__defaults__, function.__closure__
+    )
+    same.__module__, same.__qualname__ = function.__module__, f"{function.__qualname__}_inside"
+    return same
 
-    A kernel that calls another by its address does not hold a copy of it, as it does of those that it names. For
-    this process alone; the kernel stays loaded.
+
+class Part:
+    """A kernel that others reach by its address, which is in a cell that their code names.
+
+    Parameters
+    ----------
+    function : callable
+        What is compiled.
+    signature : numba signature
+        The only types that it is compiled for.
     """
-    signature = tuple(numba.typeof(argument) for argument in arguments)  # type: ignore[no-untyped-call]
-    compiled.compile(signature)
-    found = compiled.overloads[signature]
+
+    def __init__(self, function: Callable[..., Any], signature: Any) -> None:
+        self.module = function.__module__
+        self.signature = signature
+        self.symbol = f"{function.__module__}.{function.__qualname__}"
+        self.loaded = self.compiled = False
+        self._function = function
+        self._cell = ctypes.c_int64()
+        object_code.name_place(self.symbol, ctypes.addressof(self._cell))
+
+    @property
+    def path(self) -> Path:
+        """Where its code is kept."""
+        return CACHE_DIRECTORY / f"parts-{_processor()}" / f"{self.symbol}.o"
+
+    def compile(self) -> None:
+        """Compile it where it is not kept."""
+        if self.path.exists():
+            return
+        dispatcher = _dispatcher(self._function, _nrt=False, no_cpython_wrapper=True)
+        dispatcher.compile(self.signature)
+        found = dispatcher.overloads[self.signature.args]
+        code, _ = found.library.serialize_using_object_code()[2]
+        object_code.keep(self.path, found.fndesc.llvm_func_name, code)
+        self.compiled = True
+
+    def load(self) -> int:
+        """Have it compiled and its address in the cell, with all parts that it calls; give the address."""
+        if not self._cell.value:
+            _load_parts(self._function)
+            self.compile()
+            self._cell.value = object_code.load(self.path)
+            self.loaded = not self.compiled
+        return self._cell.value
+
+    def call(self, context: Any, builder: Any, arguments: Any) -> Any:
+        """Emit a call."""
+        kinds, result = self.signature.args, self.signature.return_type
+        function = context.call_conv.get_function_type(result, kinds).as_pointer()
+        cell = builder.module.globals.get(self.symbol)
+        cell = cell or ir.GlobalVariable(builder.module, function, self.symbol)
+        return _call(context, builder, builder.load(cell), (result, kinds), arguments)
+
+
+@functools.cache
+def _processor() -> str:
+    """Give eight digits for what compiles code, and what it is compiled for."""
+    name = numba.config.CPU_NAME or object_code.host()  # type: ignore[attr-defined]
+    named = (numba.__version__, platform.machine(), name, sorted(cpu_features()))
+    return hashlib.sha256(repr(named).encode()).hexdigest()[:8]
+
+
+def part(result: Any, *arguments: Any) -> Callable[[Callable[..., Any]], Any]:
+    """Compile as :func:`kernel`, for these types alone, what its callers reach by its address.
+
+    A kernel becomes a copy in each that calls it, is optimised once more with each, and has to be compiled before
+    them. A part is compiled once, and waits for nobody: for what is large, or called by many. Python calls it as
+    ``name.from_python(...)``.
+
+    Parameters
+    ----------
+    result, *arguments : numba types
+        Exactly these, given in order; integers are converted, also in tuples.
+    """
+    signature = result(*arguments)
+
+    def decorate(function: Callable[..., Any]) -> Any:
+        made = Part(function, signature)
+
+        def codegen(context: Any, builder: Any, _signature: Any, given: Any) -> Any:
+            return made.call(context, builder, given)
+
+        def typing(_typing_context: Any, *given: Any) -> Any:
+            return (signature, codegen) if all(map(_converts, given, signature.args)) else None
+
+        first = inspect.Parameter("typing_context", inspect.Parameter.POSITIONAL_OR_KEYWORD)
+        parameters = inspect.signature(function).parameters.values()
+        typing.__signature__ = inspect.Signature([first, *parameters])  # type: ignore[attr-defined]
+        typing.__name__ = function.__name__
+        call = intrinsic(typing)
+        call.from_python, call.part = kernel(function), made
+        parts.append(made)
+        return call
+
+    return decorate
+
+
+def entry_of(called: Any, *arguments: Any) -> int:
+    """Give the address of a part, or of a kernel for the types of some arguments, in this process."""
+    if hasattr(called, "part"):
+        return cast(Part, called.part).load()
+    kinds = tuple(numba.typeof(argument) for argument in arguments)  # type: ignore[no-untyped-call]
+    called.compile(kinds)
+    found = called.overloads[kinds]
     return int(found.library.get_pointer_to_function(found.fndesc.llvm_func_name))
+
+
+def _converts(given: Any, wanted: Any) -> bool:
+    if hasattr(wanted, "types"):  # a tuple
+        return hasattr(given, "types") and all(map(_converts, given.types, wanted.types))
+    integers = isinstance(given, types.Integer | types.Boolean) and isinstance(wanted, types.Integer)
+    return integers or bool(types.unliteral(given) == wanted)  # type: ignore[no-untyped-call]
+
+
+def _load_parts(function: Callable[..., Any]) -> None:
+    for found in _parts_within(function, set()):
+        found.load()
+
+
+def _parts_within(function: Any, seen: set[Any]) -> Iterator[Part]:
+    """Give the parts that a function names, and those that the kernels name that it names."""
+    seen.add(function)
+    for value in [function.__globals__.get(name) for name in function.__code__.co_names]:
+        if isinstance(getattr(value, "part", None), Part):
+            yield value.part
+        elif hasattr(value, "is_kernel") and value.py_func not in seen:
+            yield from _parts_within(value.py_func, seen)
 
 
 def cpu_features() -> frozenset[str]:
@@ -233,60 +320,37 @@ def fma_f32(typing_context: Any, a: Any, b: Any, c: Any) -> Any:
     return types.float32(types.float32, types.float32, types.float32), codegen
 
 
-@intrinsic
-def popcount_u64(typing_context: Any, word: Any) -> Any:
-    """Give the number of ones in an uint64, as an uint64."""
-    del typing_context
-    if word != types.uint64:
-        return None
+def _of_one(given: Any, result: Any, emit: Callable[[Any, Any], Any]) -> Any:
+    """Make an intrinsic of one value."""
 
-    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        del context, signature
-        return builder.ctpop(arguments[0])
+    @intrinsic
+    def of_one(typing_context: Any, value: Any) -> Any:
+        del typing_context
+        if value != given:
+            return None
 
-    return types.uint64(types.uint64), codegen
+        def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            del context, signature
+            return emit(builder, arguments[0])
 
+        return result(given), codegen
 
-@intrinsic
-def f32_from_bits(typing_context: Any, bits: Any) -> Any:
-    """Give the float32 whose bits are the low 32 bits of an int64."""
-    del typing_context
-    if bits != types.int64:
-        return None
-
-    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        del context, signature
-        return builder.bitcast(builder.trunc(arguments[0], ir.IntType(32)), ir.FloatType())
-
-    return types.float32(types.int64), codegen
+    return of_one
 
 
-@intrinsic
-def f64_from_bits(typing_context: Any, bits: Any) -> Any:
-    """Give the float64 whose bits are those of an int64."""
-    del typing_context
-    if bits != types.int64:
-        return None
+popcount_u64 = _of_one(types.uint64, types.uint64, lambda b, word: b.ctpop(word))
+"""Give the number of ones in an uint64, as an uint64."""
 
-    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        del context, signature
-        return builder.bitcast(arguments[0], ir.DoubleType())
+f32_from_bits = _of_one(
+    types.int64, types.float32, lambda b, bits: b.bitcast(b.trunc(bits, ir.IntType(32)), ir.FloatType())
+)
+"""Give the float32 whose bits are the low 32 bits of an int64."""
 
-    return types.float64(types.int64), codegen
+f64_from_bits = _of_one(types.int64, types.float64, lambda b, bits: b.bitcast(bits, ir.DoubleType()))
+"""Give the float64 whose bits are those of an int64."""
 
-
-@intrinsic
-def bits_of_f64(typing_context: Any, value: Any) -> Any:
-    """Give the bits of a float64 as an int64."""
-    del typing_context
-    if value != types.float64:
-        return None
-
-    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        del context, signature
-        return builder.bitcast(arguments[0], ir.IntType(64))
-
-    return types.int64(types.float64), codegen
+bits_of_f64 = _of_one(types.float64, types.int64, lambda b, value: b.bitcast(value, ir.IntType(64)))
+"""Give the bits of a float64 as an int64."""
 
 
 @intrinsic
@@ -310,87 +374,26 @@ def array_at(typing_context: Any, place: Any, shape: Any, kind: Any) -> Any:
     return array_type(types.int64, shape, kind), codegen
 
 
-def _make_call(result: Any) -> Any:
-    @intrinsic
-    def call(typing_context: Any, entry: Any, arguments: Any) -> Any:
-        del typing_context
-        arguments = _without_value(arguments)
-        kinds = tuple(arguments)
+@intrinsic
+def call_at(typing_context: Any, entry: Any, arguments: Any) -> Any:
+    """Call what is at an address (:func:`entry_of`) with a tuple of its very arguments; give its int64."""
+    del typing_context
+    arguments = types.unliteral(arguments)  # type: ignore[no-untyped-call]
+    kinds = tuple(arguments)
 
-        def codegen(context: Any, builder: Any, signature: Any, given: Any) -> Any:
-            convention = context.call_conv
-            function = convention.get_function_type(signature.return_type, kinds)
-            callee = builder.inttoptr(given[0], function.as_pointer())
-            values = cgutils.unpack_tuple(builder, given[1])  # type: ignore[no-untyped-call]
-            status, value = convention.call_function(builder, callee, signature.return_type, kinds, values)
-            with cgutils.if_unlikely(builder, status.is_error):  # type: ignore[no-untyped-call]
-                convention.return_status_propagate(builder, status)
-            return value
+    def codegen(context: Any, builder: Any, signature: Any, given: Any) -> Any:
+        function = context.call_conv.get_function_type(signature.return_type, kinds)
+        callee = builder.inttoptr(given[0], function.as_pointer())
+        values = cgutils.unpack_tuple(builder, given[1])  # type: ignore[no-untyped-call]
+        return _call(context, builder, callee, (signature.return_type, kinds), values)
 
-        return result(entry, arguments), codegen
-
-    return call
+    return types.int64(entry, arguments), codegen
 
 
-call_at = _make_call(types.int64)
-"""Call the kernel at an address (:func:`entry_of`) with a tuple of its very arguments; give its int64.
-
-So a kernel can call others without being compiled together with them.
-"""
-
-run_at = _make_call(types.none)
-"""As :data:`call_at` for a kernel that gives nothing."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class CacheReport:
-    """Where compiled kernels lie and how many of those used so far came from there.
-
-    Parameters
-    ----------
-    directory : Path
-        The folder for the present sources.
-    kernels : int
-        Functions decorated with :func:`kernel` that are imported.
-    loaded, compiled : int
-        Specialisations taken from the folder, and those that had to be compiled.
-    """
-
-    directory: Path
-    kernels: int
-    loaded: int
-    compiled: int
-
-
-def cache_report() -> CacheReport:
-    """Give the state of the compile cache for this process."""
-    stats = [compiled.stats for compiled in _kernels if hasattr(compiled, "stats")]
-    return CacheReport(
-        directory=CACHE_DIRECTORY,
-        kernels=len(_kernels),
-        loaded=sum(sum(entry.cache_hits.values()) for entry in stats),
-        compiled=sum(sum(entry.cache_misses.values()) for entry in stats),
-    )
-
-
-def is_cold() -> bool:
-    """Tell whether nothing has been compiled yet for the present sources."""
-    return next(CACHE_DIRECTORY.rglob("*.nbi"), None) is None
-
-
-def warm_up(progress: Callable[[str, float], None] | None = None, modules: Sequence[str] | None = None) -> CacheReport:
-    """Compile or load kernels, module by module, by calling the ``warm`` function of each.
-
-    Parameters
-    ----------
-    progress : callable, optional
-        Called after each module with its name and the seconds it took.
-    modules : sequence of str, optional
-        Which modules; all of :func:`node.kernel_modules.warm_up_modules` where not given.
-    """
-    for name in warm_up_modules() if modules is None else modules:
-        start = time.perf_counter()
-        importlib.import_module(name).warm()
-        if progress is not None:
-            progress(name, time.perf_counter() - start)
-    return cache_report()
+def _call(context: Any, builder: Any, callee: Any, signature: tuple[Any, Any], values: Any) -> Any:
+    """Emit a call of a compiled kernel of a result and arguments of these types."""
+    convention = context.call_conv
+    status, result = convention.call_function(builder, callee, *signature, values)
+    with cgutils.if_unlikely(builder, status.is_error):  # type: ignore[no-untyped-call]
+        convention.return_status_propagate(builder, status)
+    return result

@@ -7,20 +7,29 @@ from pathlib import Path
 KERNELS = Path(__file__).resolve().parent / "kernels"
 """The folder of all compiled code."""
 
-PARTS = ("node.kernels.inference.parts_f32", "node.kernels.inference.parts_int8")
-"""Kernels that the interpreter and others hold: two processes compile a half each, and what follows loads them."""
-
-INTERPRETER = ("node.kernels.inference.dispatch", "node.kernels.inference.fused")
-"""What runs the steps of a model."""
+INFERENCE = "node.kernels.inference"
 
 USUAL_MODULES = (
-    *INTERPRETER,
-    "node.kernels.codes.crc",
+    f"{INFERENCE}.windows",
+    f"{INFERENCE}.dispatch",
+    f"{INFERENCE}.conv_f32",
+    f"{INFERENCE}.conv_int8",
+    f"{INFERENCE}.pool_f32",
+    f"{INFERENCE}.pool_int8",
+    f"{INFERENCE}.depthwise_f32",
+    f"{INFERENCE}.depthwise_int8",
+    f"{INFERENCE}.checked.sums_f32",
     "node.kernels.codes.hsiao",
-    "node.kernels.codes.parity",
+    f"{INFERENCE}.transpose",
     "node.kernels.codes.vote",
+    "node.kernels.codes.parity",
+    f"{INFERENCE}.gather",
+    "node.kernels.codes.crc",
+    f"{INFERENCE}.fused",
+    f"{INFERENCE}.ring",
 )
-"""What most models and protections need. The others compile when a model or a protection that needs them is loaded."""
+"""What most models and protections need, what takes longest first. The others compile when a model or a protection that
+needs them is loaded."""
 
 
 def warm_up_modules() -> tuple[str, ...]:
@@ -31,4 +40,5 @@ def warm_up_modules() -> tuple[str, ...]:
 
 
 def _can_warm(path: Path) -> bool:
-    return "\ndef warm(" in path.read_text(encoding="utf-8")
+    text = path.read_text(encoding="utf-8")
+    return "\ndef warm(" in text or "\n@part(" in text

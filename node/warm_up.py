@@ -11,14 +11,14 @@ from multiprocessing import get_context
 from firmware_bridge.errors import Interrupted
 from firmware_bridge.messages import Progress
 from node.agent import die_with_parent
-from node.kernel_modules import INTERPRETER, PARTS, USUAL_MODULES, warm_up_modules
+from node.kernel_cache import choose_cache_directory, kept
+from node.kernel_modules import USUAL_MODULES, warm_up_modules
 
 PROCESS_BYTES = 512 << 20
 """Memory that a compiling process is given room for; it was seen to take 300 MB."""
 
 SLOWEST = (
     "node.kernels.inference.incremental.run",
-    "node.kernels.inference.dispatch",
     "node.kernels.inference.general.interpreter",
     "node.kernels.codes.reed_solomon",
     "node.kernels.codes.vertical",
@@ -35,27 +35,22 @@ def usual_processes() -> int:
 def warm_up_usual_kernels(progress: Callable[[Progress], None]) -> None:
     """Compile or load the kernels that most models need, saying after each module how far it got.
 
-    Where nothing is compiled yet, a second process takes half of it, if there are a processor and memory for it.
+    Where nothing is compiled yet, other processes do it, if there are processors and memory for them: what compiling
+    takes, this one then never takes.
 
     Raises
     ------
     Interrupted
-        The second process was killed.
+        A compiling process was killed.
     """
-    from node.jit import is_cold, warm_up
+    steps, processes = _Steps(progress, len(USUAL_MODULES)), usual_processes()
+    alone = kept(choose_cache_directory()) > 0 or processes == 1
+    if not alone:
+        with _pool(processes) as pool:
+            _await({pool.submit(_warm_up, name): name for name in USUAL_MODULES}, steps)
+    from node.compiling import warm_up
 
-    others = tuple(name for name in USUAL_MODULES if name not in INTERPRETER)
-    if not is_cold() or usual_processes() == 1:
-        warm_up(_Steps(progress, len(USUAL_MODULES)).one_more, USUAL_MODULES)
-        return
-    steps = _Steps(progress, len(PARTS) + len(USUAL_MODULES))
-    with _pool(1) as pool:
-        half, *rest = [(pool.submit(_warm_up, name), name) for name in (*PARTS[1:], *others)]
-        warm_up(steps.one_more, PARTS[:1])
-        _await(dict([half]), steps)
-        warm_up(steps.one_more, INTERPRETER)
-        _await(dict(rest), steps)
-    warm_up(modules=others)
+    warm_up(steps.one_more if alone else None, USUAL_MODULES)
 
 
 def warm_up_all_kernels(progress: Callable[[Progress], None], processes: int) -> None:
@@ -73,11 +68,11 @@ def warm_up_all_kernels(progress: Callable[[Progress], None], processes: int) ->
     Interrupted
         A compiling process was killed, as it is where memory runs out. What is compiled stays compiled.
     """
-    usual = warm_up_modules()
-    steps = _Steps(progress, len(usual))
+    modules = warm_up_modules()
+    steps = _Steps(progress, len(modules))
+    first = [*SLOWEST, *(name for name in modules if name not in SLOWEST)]
     with _pool(processes) as pool:
-        for modules in (PARTS, [*SLOWEST, *(name for name in usual if name not in (*PARTS, *SLOWEST))]):
-            _await({pool.submit(_warm_up, name): name for name in modules}, steps)
+        _await({pool.submit(_warm_up, name): name for name in first}, steps)
 
 
 class _Steps:
@@ -109,6 +104,6 @@ def _await(waiting: Mapping[Future[None], str], steps: _Steps) -> None:
 
 
 def _warm_up(module: str) -> None:
-    from node.jit import warm_up
+    from node.compiling import warm_up
 
     warm_up(modules=(module,))

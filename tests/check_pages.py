@@ -155,12 +155,12 @@ def weight_tallies(image: Image, inputs: np.ndarray) -> list[Tally]:
 def sum_tallies(image: Image, inputs: np.ndarray) -> list[Tally]:
     """Flip every bit of some sums, after a tile counted them and before they are judged."""
     tallies = [Tally() for _ in range(32)]
-    row = image.steps[0]
+    row = image.steps[0].copy()
     with Computer(image, protection=Protection(abft=True)) as computer:
         computer.write_inputs({"x": inputs})
         u8, data = computer.arena.u8, computer.layout["check.abft"].offset
         kept = np.zeros(int(kept_words(row)), np.int64)
-        by_chunks_f32(u8, row, (0, ROWS, 0, 1, 0, CHANNELS // 16), 0, (kept, data))
+        by_chunks_f32.from_python(u8, row, (0, ROWS, 0, 1, 0, CHANNELS // 16), 0, (kept, data))
         golden = np.frombuffer(computer.engine.output_bytes(), np.float32)
         counted = kept.view(np.float64)[HEAD_BYTES // 8 :].reshape(-1, SLOT_BYTES // 8)
         sound = counted.copy()

@@ -16,11 +16,9 @@ from node.jit import entry_of
 from node.kernels.codes import vertical
 from node.kernels.codes.blocks import BLOCK_BYTES, ROW_BYTES
 from node.kernels.inference.columns import INVALID, OK, OPCODE
-from node.kernels.inference.conv_f32 import by_chunks_f32
-from node.kernels.inference.conv_int8 import begin_conv_int8, by_chunks_int8
 from node.kernels.inference.tiles import LANES
 from node.kernels.inference.verified import slabs
-from node.kernels.inference.windows import in_lines, is_valid, is_window, run_window
+from node.kernels.inference.windows import in_lines, is_valid, is_window
 from node.model.image import Image, TensorSpec
 from node.model.steps import STEP_WORDS, Opcode, Step
 
@@ -97,17 +95,17 @@ class VerifiedSteps:
 
     def _frame(self, given: NDArray[np.int64], row: NDArray[np.int64], spans: Spans) -> _Frame:
         """Give the frame of a step whose row in the table is ``given``, and which reads those spans."""
-        u8, code, whole = self._arena.u8, self._region.code, int(self._common[slabs.DATA_BYTES]) // BLOCK_BYTES
+        code, whole = self._region.code, int(self._common[slabs.DATA_BYTES]) // BLOCK_BYTES
         before = [(start // code.grain_words, min(stop // code.grain_words, whole)) for start, stop in spans]
         step = Step.from_row(row)
         weights, slab = self._weights.get(step.weights), 0
-        if weights is not None and step.opcode in (Opcode.CONV_F32, Opcode.CONV_INT8) and not in_lines(row, u8.size):
+        product = step.opcode in (Opcode.CONV_F32, Opcode.CONV_INT8)
+        if weights is not None and product and not in_lines(row, self._arena.u8.size):
             slab = _units_of_slab(step, weights)
             before = [part for span in before for part in self._beside(weights, span)]
         held = (given, row, row.copy())
         words = np.append(self._common, np.array(before, np.int64).reshape(-1))
         words[[slabs.GIVEN, slabs.COMPILED, slabs.COPY]] = [part.ctypes.data for part in held]
-        words[[slabs.RUN, slabs.BEGIN]] = _entries(row, u8, slab)
         words[[slabs.SLAB, slabs.SPANS]] = slab, len(before)
         if spans[-1][1] <= whole * code.grain_words:
             words[slabs.REST_BYTES] = 0
@@ -159,14 +157,3 @@ def _units_of_slab(step: Step, weights: TensorSpec) -> int:
     units = step.groups if step.groups > 1 else -(-step.out_c // LANES)
     most = SLAB_BYTES * units // (weights.end - weights.offset)
     return max(LEAST_UNITS, most // LEAST_UNITS * LEAST_UNITS)
-
-
-def _entries(row: NDArray[np.int64], u8: NDArray[np.uint8], slab: int) -> tuple[int, int]:
-    """Give the addresses of the kernels that compute a step, and that begin its sums."""
-    if not slab:
-        return entry_of(run_window, u8, 0, row, -1), 0
-    share = (0,) * 6
-    if row[OPCODE] == Opcode.CONV_F32:
-        return entry_of(by_chunks_f32, u8, row, share, 0, (row[:0], 0)), 0
-    run = entry_of(by_chunks_int8, u8, row, share, 0, row[:0])
-    return run, entry_of(begin_conv_int8, u8, row, row[:0])

@@ -111,7 +111,7 @@ def _aligned_words(count: int) -> NDArray[np.int64]:
 
 def _help(calls: SimpleQueue[bool], memory: tuple[Any, ...], table: Any, row: Any, number: int) -> None:
     while calls.get():
-        dispatch.run_steps(memory, table, row, -1, number)
+        dispatch.run_steps.from_python(memory, table, row, -1, number)
 
 
 def _end(calls: list[SimpleQueue[bool]], threads: list[threading.Thread]) -> None:

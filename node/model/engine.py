@@ -101,7 +101,7 @@ class Engine:
         segments: list[int] = []
         for first, last in pairwise(cuts if self.n_steps else ()):
             interpret = _interpreter(bool(general[first]))
-            segments += (first, last, entry_of(interpret, self._memory, self._table, self._row, first, last))
+            segments += (first, last, entry_of(interpret))
         whole, i32, _ = self._memory
         table, row = self._table, self._row
         places = (whole.ctypes.data, i32.nbytes, table.ctypes.data, *table.shape, row.ctypes.data)

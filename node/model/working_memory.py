@@ -72,7 +72,7 @@ class WorkingMemory:
         )
         row = np.zeros(frames.rows.shape[1], np.int64)
         self.work = (row, np.full(HELD, -1, np.int64), np.zeros((1, len(row)), np.int64))
-        self.sizes[tables.INTERPRETER] = entry_of(run_steps, self.memory, self.work[2], row, 0, 1)
+        self.sizes[tables.INTERPRETER] = entry_of(run_steps)
         self.output_places = self._output_places()
         self.output_bytes = sum(size for _, size in self.output_places)
         self.room = max(capacity, KEPT_BYTES // max(1, self.output_bytes))

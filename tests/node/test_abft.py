@@ -45,7 +45,7 @@ class Bench:
 
     def plain(self) -> bytes:
         table = self.arena.view("steps").view(np.int64).reshape(1, 32)
-        assert run_steps((self.arena.u8, self.arena.i32, self.arena.f32), table, self._row, 0, 1) == -1
+        assert run_steps.from_python((self.arena.u8, self.arena.i32, self.arena.f32), table, self._row, 0, 1) == -1
         return self.computer.engine.output_bytes()
 
     def checked(self) -> tuple[bytes, bool]:
@@ -188,7 +188,7 @@ class Counted:
     """The plain kernel in its two parts, counting: a strike may fall between them."""
 
     def __init__(self, bench: Bench) -> None:
-        self.arena, self.row = bench.arena, bench.image.steps[0]
+        self.arena, self.row = bench.arena, bench.image.steps[0].copy()
         start = bench.computer.layout["check.abft"].offset
         self.sums = (start + 4 * HEAD, 1, int(half_bytes(DEPTH)))
         self.inputs, self.begin_word = bench.step.scratch + 4 * 16, bench.step.scratch // 4
@@ -198,10 +198,10 @@ class Counted:
 
     def begin(self) -> None:
         clear(self.row, self.words)
-        begin_conv_int8(self.arena.u8, self.row, self.words)
+        begin_conv_int8.from_python(self.arena.u8, self.row, self.words)
 
     def multiply(self) -> bool:
-        by_chunks_int8(self.arena.u8, self.row, (0, ROWS, 0, 1, 0, 1), self.inputs, self.words)
+        by_chunks_int8.from_python(self.arena.u8, self.row, (0, ROWS, 0, 1, 0, 1), self.inputs, self.words)
         pixels = expect(self.arena.u8, self.row, False, OFFSET ^ 128, self.words, self.sums)
         self.begun = pixels * int(self.arena.i32[self.begin_word :][:CHANNELS].sum())
         return agree(self.kept, self.begun, self.kept_sum)

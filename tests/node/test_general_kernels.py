@@ -21,7 +21,7 @@ SPECIALS = np.array([np.nan, np.inf, -np.inf, 1e-42, -1e-45, 3e38, -3e38, 0.0, -
 
 def run(u8: np.ndarray, step: ViewStep) -> int:
     memory = (u8, u8.view(np.int32), u8.view(np.float32))
-    return int(run_steps(memory, step.row().reshape(1, -1), np.zeros(STEP_WORDS, np.int64), 0, 1))
+    return int(run_steps.from_python(memory, step.row().reshape(1, -1), np.zeros(STEP_WORDS, np.int64), 0, 1))
 
 
 def memory_of(rng: np.random.Generator, dtype: str, specials: bool = False) -> np.ndarray:

@@ -14,8 +14,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from node import jit
-from node.kernel_modules import KERNELS, PARTS, USUAL_MODULES, warm_up_modules
+from node import compiling, jit, kernel_cache
+from node.kernel_modules import KERNELS, USUAL_MODULES, warm_up_modules
 from tests.naive.inference import fma_f32 as naive_fma
 
 floats = st.floats(width=32, allow_nan=True, allow_infinity=True)
@@ -111,20 +111,20 @@ def test_division_by_zero_gives_what_numpy_gives() -> None:
 def test_hash_changes_with_any_kernel_source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     copy = tmp_path / "node"
     shutil.copytree(KERNELS, copy / "kernels", ignore=shutil.ignore_patterns("__pycache__"))
-    monkeypatch.setattr(jit, "KERNELS", copy / "kernels")
-    before = jit.source_hash()
-    assert jit.source_hash() == before
+    monkeypatch.setattr(kernel_cache, "KERNELS", copy / "kernels")
+    before = kernel_cache.source_hash()
+    assert kernel_cache.source_hash() == before
     leaf = copy / "kernels" / "inference" / "gather.py"
     leaf.write_text(leaf.read_text() + "\n")
-    assert jit.source_hash() != before
+    assert kernel_cache.source_hash() != before
 
 
 def test_cache_folder_can_be_chosen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path / "given"))
-    assert jit.choose_cache_directory() == tmp_path / "given" / jit.source_hash()
+    assert kernel_cache.choose_cache_directory() == tmp_path / "given" / kernel_cache.source_hash()
     monkeypatch.delenv("NUMBA_CACHE_DIR")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
-    assert jit.choose_cache_directory() == tmp_path / "xdg" / "flightnode" / jit.source_hash()
+    assert kernel_cache.choose_cache_directory() == tmp_path / "xdg" / "flightnode" / kernel_cache.source_hash()
 
 
 def test_a_folder_that_cannot_be_made_is_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -132,37 +132,37 @@ def test_a_folder_that_cannot_be_made_is_passed_over(tmp_path: Path, monkeypatch
     blocked.write_text("no folder can be made below a file")
     monkeypatch.setenv("NUMBA_CACHE_DIR", str(blocked))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    assert jit.choose_cache_directory().parent == tmp_path / "flightnode"
+    assert kernel_cache.choose_cache_directory().parent == tmp_path / "flightnode"
     monkeypatch.setenv("XDG_CACHE_HOME", str(blocked))
-    monkeypatch.setattr(jit.tempfile, "gettempdir", lambda: str(blocked))
+    monkeypatch.setattr(kernel_cache.tempfile, "gettempdir", lambda: str(blocked))
     with pytest.raises(OSError, match="NUMBA_CACHE_DIR"):
-        jit.choose_cache_directory()
+        kernel_cache.choose_cache_directory()
 
 
-def test_a_cache_is_cold_until_something_was_compiled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(jit, "CACHE_DIRECTORY", tmp_path)
-    assert jit.is_cold()
-    (tmp_path / "kernels_5f").mkdir()
-    (tmp_path / "kernels_5f" / "crc.update-31.py311.nbi").touch()
-    assert not jit.is_cold()
+def test_what_is_kept_is_counted(tmp_path: Path) -> None:
+    assert kernel_cache.kept(tmp_path) == 0
+    for name in ("kernels_5f/crc.update-31.py311.nbi", "kernels_5f/crc.update-31.py311.1.nbc", "parts-5f/gather.o"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    assert kernel_cache.kept(tmp_path) == 2
 
 
 def test_every_module_that_can_warm_is_found_once() -> None:
     modules = warm_up_modules()
     assert len(set(modules)) == len(modules)
-    assert {*USUAL_MODULES, *PARTS} < set(modules)
+    assert set(USUAL_MODULES) < set(modules)
     assert "node.kernels.inference.general.interpreter" in modules
 
 
 def test_warm_up_reports_each_module_and_a_second_process_loads_what_the_first_compiled() -> None:
     seen: list[str] = []
-    report = jit.warm_up(lambda name, seconds: seen.append(name), USUAL_MODULES)
+    report = compiling.warm_up(lambda name, seconds: seen.append(name), USUAL_MODULES)
     assert tuple(seen) == USUAL_MODULES
     assert report.kernels > 10
     assert report.directory.is_dir()
     code = (
-        "from node import jit, kernel_modules as k;"
-        "r = jit.warm_up(modules=k.USUAL_MODULES); print(r.compiled, r.loaded > 0)"
+        "from node import compiling, kernel_modules as k;"
+        "r = compiling.warm_up(modules=k.USUAL_MODULES); print(r.compiled, r.loaded > 0)"
     )
     done = subprocess.run(
         [sys.executable, "-c", code],
@@ -173,3 +173,58 @@ def test_warm_up_reports_each_module_and_a_second_process_loads_what_the_first_c
         env=os.environ | {"PYTHONPATH": str(KERNELS.parents[1])},
     )
     assert done.stdout.split() == ["0", "True"]
+
+
+@jit.part(jit.types.int64, jit.types.int64, jit.types.int64)
+def difference(a, b):
+    return a - b
+
+
+@jit.part(jit.types.int64, jit.types.int64)
+def doubled_less_one(a):
+    return difference(a, 1) + a
+
+
+@jit.kernel
+def through_a_kernel(a):
+    return doubled_less_one(a)
+
+
+@jit.kernel
+def through_parts(a):
+    return through_a_kernel(a) + difference(a, True)
+
+
+@jit.kernel
+def through_a_float(value):
+    return difference(value, 1)
+
+
+def test_parts_are_called_by_kernels_and_by_parts() -> None:
+    assert through_parts(5) == 9 + 4
+    assert difference.part.path.is_file()
+    assert difference.from_python(7, 9) == -2
+
+
+def test_a_kernel_from_the_cache_finds_its_parts_in_a_new_process() -> None:
+    """Code that is loaded refers to cells, which are filled before it runs."""
+    through_parts(5)
+    code = (
+        "from node import jit, compiling; from tests.node import test_jit as t;"
+        "print(t.through_parts(20), compiling.cache_report().compiled)"
+    )
+    environment = os.environ | {"PYTHONPATH": str(KERNELS.parents[1])}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
+    assert done.stdout.split() == ["58", "0"]
+
+
+def test_a_part_is_compiled_once_for_all_that_call_it() -> None:
+    """A kernel that calls a part holds no copy of it."""
+    through_parts(5)
+    (signature,) = through_parts.overloads
+    assert "sub" not in through_parts.inspect_llvm(signature)
+
+
+def test_a_part_takes_its_own_types_alone() -> None:
+    with pytest.raises(numba.TypingError, match="difference"):
+        through_a_float(2.5)

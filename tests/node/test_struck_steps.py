@@ -26,7 +26,7 @@ def struck(row: np.ndarray, seed: int = 0) -> int:
     u8[:64] = before[GUARD : GUARD + 64] = 0
     memory = (u8, u8.view(np.int32), u8.view(np.float32))
     general = row[0] in [opcode for opcode in Opcode if opcode >= Opcode.COPY]
-    run_steps = interpreter.run_steps if general else dispatch.run_steps
+    run_steps = (interpreter if general else dispatch).run_steps.from_python
     status = run_steps(memory, row.reshape(1, -1), np.zeros(STEP_WORDS, np.int64), 0, 1)
     np.testing.assert_array_equal(raw[:GUARD], before[:GUARD])
     np.testing.assert_array_equal(raw[GUARD + SIZE :], before[GUARD + SIZE :])
@@ -145,10 +145,10 @@ def test_rows_of_any_numbers(values: list[int]) -> None:
 
 
 @pytest.mark.parametrize("opcode", [0, 17, 30, -1, 2**40])
-@pytest.mark.parametrize("run_steps", [dispatch.run_steps, interpreter.run_steps])
+@pytest.mark.parametrize("run_steps", [dispatch.run_steps.from_python, interpreter.run_steps.from_python])
 def test_unknown_operator_is_refused(opcode: int, run_steps) -> None:
     row = replace(valid_row(Opcode.CLAMP_F32), opcode=opcode).row()
-    if opcode == Opcode.COPY and run_steps is interpreter.run_steps:
+    if opcode == Opcode.COPY and run_steps is interpreter.run_steps.from_python:
         row[0] = 16  # Known to the other interpreter alone.
     u8 = np.zeros(SIZE, np.uint8)
     memory = (u8, u8.view(np.int32), u8.view(np.float32))
@@ -166,7 +166,7 @@ def test_a_step_that_writes_over_the_table_still_runs_as_it_was_checked() -> Non
     table = raw[: 8 * STEP_WORDS].view(np.int64).reshape(1, -1)
     table[0] = Step(opcode=Opcode.CLAMP_F32, in_a=1024, out=0, in_c=64, high=float_bits(np.inf)).row()
     memory = (raw, raw.view(np.int32), raw.view(np.float32))
-    assert dispatch.run_steps(memory, table, np.zeros(STEP_WORDS, np.int64), 0, 1) == -1
+    assert dispatch.run_steps.from_python(memory, table, np.zeros(STEP_WORDS, np.int64), 0, 1) == -1
     assert not raw[: 8 * STEP_WORDS].any()
 
 

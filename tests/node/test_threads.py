@@ -87,7 +87,7 @@ cases = pytest.mark.parametrize("step", STEPS.values(), ids=STEPS)
 
 
 def run_alone(step: Step, raw: np.ndarray) -> int:
-    return dispatch.run_steps(memory_of(raw), step.row()[None], np.zeros(STEP_WORDS, np.int64), 0, 1)
+    return dispatch.run_steps.from_python(memory_of(raw), step.row()[None], np.zeros(STEP_WORDS, np.int64), 0, 1)
 
 
 @cases
@@ -95,7 +95,7 @@ def run_alone(step: Step, raw: np.ndarray) -> int:
 def test_a_step_in_pieces_leaves_the_whole_arena_as_a_step_in_one(step: Step, threads: int) -> None:
     whole, pieces, row = random_bytes(1), random_bytes(1), words(threads)
     assert run_alone(step, whole) == -1
-    assert dispatch.run_steps(memory_of(pieces), step.row()[None], row, 0, 1) == -1
+    assert dispatch.run_steps.from_python(memory_of(pieces), step.row()[None], row, 0, 1) == -1
     assert jobs(row) == 1, "it was shared out"
     assert row[crew.DONE] >= 1
     np.testing.assert_array_equal(pieces[:ARENA], whole[:ARENA])
@@ -113,7 +113,7 @@ def test_a_helper_computes_what_it_claims(step: Step) -> None:
     pieces = 2
     helped[out] ^= 255
     crew.share_out(row, pieces - 1)
-    assert dispatch.run_steps(memory_of(helped), step.row()[None], row, -1, 1) == -1
+    assert dispatch.run_steps.from_python(memory_of(helped), step.row()[None], row, -1, 1) == -1
     assert (row[crew.DONE], row[crew.ASLEEP]) == (pieces - 1, 1)
     same = helped[out] == whole[out]
     assert 0.2 < same.mean() < 0.8
@@ -131,8 +131,8 @@ def test_struck_rows_do_the_same_in_pieces(name: str, flips: list[tuple[int, int
     for column, bit in flips:
         line[column] ^= 1 << bit
     whole, pieces, row = random_bytes(3), random_bytes(3), words(2)
-    want = dispatch.run_steps(memory_of(whole), line[None], np.zeros(STEP_WORDS, np.int64), 0, 1)
-    assert dispatch.run_steps(memory_of(pieces), line[None], row, 0, 1) == want
+    want = dispatch.run_steps.from_python(memory_of(whole), line[None], np.zeros(STEP_WORDS, np.int64), 0, 1)
+    assert dispatch.run_steps.from_python(memory_of(pieces), line[None], row, 0, 1) == want
     np.testing.assert_array_equal(pieces[:ARENA], whole[:ARENA])
     np.testing.assert_array_equal(pieces[ARENA + 2 * SLOT :], whole[ARENA + 2 * SLOT :])
 

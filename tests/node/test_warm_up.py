@@ -6,14 +6,13 @@ import os
 import signal
 import subprocess
 import sys
-import tempfile
 
 import pytest
 
 from firmware_bridge.errors import Interrupted
 from firmware_bridge.messages import Progress
-from node import jit, warm_up
-from node.kernel_modules import KERNELS, PARTS, USUAL_MODULES, warm_up_modules
+from node import warm_up
+from node.kernel_modules import USUAL_MODULES, warm_up_modules
 
 
 def test_what_is_named_as_slow_has_kernels() -> None:
@@ -27,36 +26,17 @@ def test_every_module_is_compiled_once_and_said(capfd: pytest.CaptureFixture[str
     assert sorted(line.split()[-1] for line in lines) == sorted(warm_up_modules())
 
 
-@pytest.mark.parametrize("cold", [True, False])
-def test_the_usual_kernels_are_shared_with_a_second_process_where_nothing_is_compiled(
-    cold: bool, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("held", [0, 1])
+def test_the_usual_kernels_are_compiled_by_other_processes_where_nothing_is_compiled(
+    held: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[Progress] = []
-    monkeypatch.setattr(jit, "is_cold", lambda: cold)
+    monkeypatch.setattr(warm_up, "kept", lambda folder: held)
     monkeypatch.setattr(warm_up, "usual_processes", lambda: 2)
     warm_up.warm_up_usual_kernels(seen.append)
-    wanted = [*USUAL_MODULES, *(PARTS if cold else ())]
-    assert sorted(progress.stage.split()[-1] for progress in seen) == sorted(wanted)
-    assert [(progress.done, progress.total) for progress in seen] == [(n + 1, len(wanted)) for n in range(len(wanted))]
-
-
-@pytest.mark.proof
-@pytest.mark.skipif("FLIGHTNODE_PROVE" not in os.environ, reason="compiles everything once more")
-def test_the_interpreter_finds_its_parts_compiled() -> None:
-    """What is compiled ahead has the very types that it is called with."""
-    script = (
-        "from node import jit, kernel_modules as k; jit.warm_up(modules=k.PARTS);"
-        "before = set(jit.CACHE_DIRECTORY.rglob('*.nbc'));"
-        "jit.warm_up(modules=k.INTERPRETER); new = set(jit.CACHE_DIRECTORY.rglob('*.nbc')) - before;"
-        "print(*sorted(path.name.split('-')[0] for path in new))"
-    )
-    with tempfile.TemporaryDirectory() as folder:
-        environment = os.environ | {"NUMBA_CACHE_DIR": folder, "PYTHONPATH": str(KERNELS.parents[1])}
-        done = subprocess.run(
-            [sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True, timeout=200
-        )
-    left = {name for name in done.stdout.split() if not name.startswith("crew.")}
-    assert left == {"dispatch.run_steps", "fused.run_plan", "windows.run_window"}
+    assert sorted(progress.stage.split()[-1] for progress in seen) == sorted(USUAL_MODULES)
+    assert [progress.done for progress in seen] == list(range(1, len(USUAL_MODULES) + 1))
+    assert {progress.total for progress in seen} == {len(USUAL_MODULES)}
 
 
 def test_a_number_that_is_none_is_refused() -> None:

@@ -17,7 +17,7 @@ from hil.boards.qemu import root_tree
 from hil.boards.qemu.kernels import NUMBA_PROCESSOR, PROCESSOR, GuestPython
 from hil.boards.qemu.packages import DebianPackages, fetch_wheels, python_version
 from hil.progress import ProgressEvent, ProgressSink
-from node.jit import source_hash
+from node.kernel_cache import source_hash
 
 BUILD = "hil board build-aarch64"
 ALONE = "aarch64"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from node.jit import f32_from_bits, kernel
+from node.jit import f32_from_bits, kernel, part
 from node.kernels.inference.bounds import is_dense, per_group, product_fits, tile_rows, window_fits, work_limit
 from node.kernels.inference.checked.sums_f32 import check_pixels, clear_slots, group_words
 from node.kernels.inference.columns import (
@@ -32,6 +32,7 @@ from node.kernels.inference.columns import (
     ZERO_A,
 )
 from node.kernels.inference.gather import gather, portion
+from node.kernels.inference.kinds import BYTES, CHECK_F32, INT, NOTHING, ROW, RUNS, ints
 from node.kernels.inference.limits import CHUNK
 from node.kernels.inference.ring import fill_ring, overhangs, ring_values, ring_width, span_of
 from node.kernels.inference.tiles import LANES, TILE_ROWS
@@ -47,7 +48,7 @@ from node.kernels.inference.tiles_f32 import (
 )
 
 
-@kernel
+@part(NOTHING, BYTES, ROW, ints(3), ints(2), RUNS, CHECK_F32)
 def multiply(u8: Any, row: Any, place: Any, pixels: Any, inputs: Any, check: Any) -> None:
     """Compute some neighbouring output pixels of some panels of one group.
 
@@ -123,7 +124,7 @@ def in_lines_f32(row: Any, total: int) -> Any:
     return not is_dense(row) and ring_values(row, total // 4) >= 0
 
 
-@kernel
+@part(NOTHING, BYTES, ROW, ints(6), INT, CHECK_F32)
 def by_chunks_f32(u8: Any, row: Any, share: Any, scratch: int, check: Any) -> None:
     """Compute a share (see ``shares``) of the output pixels, whose inputs lie side by side, or are gathered so.
 
@@ -148,7 +149,7 @@ def by_chunks_f32(u8: Any, row: Any, share: Any, scratch: int, check: Any) -> No
         group += 1
 
 
-@kernel
+@part(NOTHING, BYTES, ROW, ints(2), INT, CHECK_F32)
 def by_lines_f32(u8: Any, row: Any, lines: Any, ring: int, check: Any) -> None:
     """Compute the rows of output pixels between the two ``lines``; ``check`` as for pixels.
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from node.jit import kernel
+from node.jit import kernel, part
 from node.kernels.inference.bounds import (
     fits,
     is_dense,
@@ -47,6 +47,7 @@ from node.kernels.inference.columns import (
 )
 from node.kernels.inference.dots import OFFSET
 from node.kernels.inference.gather import gather, portion
+from node.kernels.inference.kinds import BYTES, INT, NOTHING, ROW, RUNS, ints
 from node.kernels.inference.limits import SLACK
 from node.kernels.inference.quantised import zeros_fit
 from node.kernels.inference.ring import fill_ring, ring_values, ring_width, span_of
@@ -55,7 +56,7 @@ from node.kernels.inference.tiles_f32 import PAIR, ROWS
 from node.kernels.inference.tiles_int8 import begin_sums, row_int8, row_wide_int8, tile_int8, tile_pair_int8
 
 
-@kernel
+@part(NOTHING, BYTES, ROW, ints(3), ints(2), RUNS, ROW)
 def multiply(u8: Any, row: Any, place: Any, pixels: Any, inputs: Any, kept: Any) -> None:
     """Compute some neighbouring output pixels of some panels of one group.
 
@@ -142,7 +143,7 @@ def input_shift(row: Any) -> Any:
     return flipped(row) + row[ZERO_A] - OFFSET
 
 
-@kernel
+@part(NOTHING, BYTES, ROW, ROW)
 def begin_conv_int8(u8: Any, row: Any, kept: Any) -> None:
     """Write what the sums of a valid row begin with, at the start of its scratch; ``kept`` counts the weights."""
     depth = row[KERNEL_H] * row[KERNEL_W] * per_group(row[IN_C], row[GROUPS])
@@ -153,7 +154,7 @@ def begin_conv_int8(u8: Any, row: Any, kept: Any) -> None:
         begin_sums(u8, spots, depth, shift, channels - column % columns, kept)
 
 
-@kernel
+@part(NOTHING, BYTES, ROW, ints(6), INT, ROW)
 def by_chunks_int8(u8: Any, row: Any, share: Any, left: int, kept: Any) -> None:
     """Compute a share (see ``shares``) of the output pixels, up to eight at a time, inputs gathered at ``left``.
 
@@ -189,7 +190,7 @@ def invert(u8: Any, place: int, count: int, mask: int) -> None:
             values[i] ^= bits
 
 
-@kernel
+@part(NOTHING, BYTES, ROW, ints(2), INT, ROW)
 def by_lines_int8(u8: Any, row: Any, lines: Any, ring: int, kept: Any) -> None:
     """Compute the rows of output pixels between the two ``lines``, on a ring; ``kept`` as for pixels."""
     first, last = lines

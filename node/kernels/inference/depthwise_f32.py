@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from node.jit import f32_from_bits, kernel
+from node.jit import f32_from_bits, kernel, part
 from node.kernels.inference.bounds import fits, volume, window_fits
 from node.kernels.inference.clip import clipped_window, whole_columns
 from node.kernels.inference.columns import (
@@ -21,6 +21,7 @@ from node.kernels.inference.columns import (
     STRIDE_W,
     WEIGHTS,
 )
+from node.kernels.inference.kinds import BYTES, INT, NOTHING, ROW
 from node.kernels.inference.taps import (
     PIXELS,
     WIDE,
@@ -42,7 +43,7 @@ def depthwise_is_valid_f32(row: Any, total: int) -> bool:
     return fits(row[WEIGHTS], 4 * taps, 4, total) and fits(row[BIAS], 4 * row[IN_C], 4, total) and taps > 0
 
 
-@kernel
+@part(NOTHING, BYTES, ROW, INT, INT)
 def depthwise_part_f32(u8: Any, row: Any, begin: int, end: int) -> None:
     """Compute the output rows ``begin`` to ``end - 1`` of a valid row; sums start with the bias, follow the window."""
     first, last = whole_columns(row)

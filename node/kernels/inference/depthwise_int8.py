@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from node.jit import kernel
+from node.jit import kernel, part
 from node.kernels.inference.bounds import fits, volume, window_fits
 from node.kernels.inference.clip import clipped_window, whole_columns
 from node.kernels.inference.columns import (
@@ -25,6 +25,7 @@ from node.kernels.inference.columns import (
     ZERO_A,
     ZERO_OUT,
 )
+from node.kernels.inference.kinds import BYTES, INT, NOTHING, ROW
 from node.kernels.inference.quantised import zeros_fit
 from node.kernels.inference.taps import (
     PIXELS,
@@ -50,7 +51,7 @@ def depthwise_is_valid_int8(row: Any, total: int) -> bool:
     )
 
 
-@kernel
+@part(NOTHING, BYTES, ROW, INT, INT)
 def depthwise_part_int8(u8: Any, row: Any, begin: int, end: int) -> None:
     """Compute the output rows ``begin`` to ``end - 1`` of a valid row."""
     first, last = whole_columns(row)

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
-from node.jit import kernel
+from node.jit import part
 from node.kernels.inference.columns import INVALID, OK, OPCODE
+from node.kernels.inference.kinds import BYTES, FLOATS, INT, MEMORY, ROW, TABLE
 from node.kernels.inference.pointwise_f32 import add_f32, clamp_f32, softmax_f32
 from node.kernels.inference.pointwise_int8 import add_int8, dequantize, quantize, requantize
 from node.kernels.inference.pool_f32 import pool_f32
@@ -21,7 +20,7 @@ QUANTIZE, DEQUANTIZE, CONV_INT8, DEPTHWISE_INT8 = 9, 10, 11, 12
 ADD_INT8, MAX_POOL_INT8, AVERAGE_POOL_INT8, REQUANTIZE = 13, 14, 15, 16
 
 
-@kernel
+@part(INT, MEMORY, TABLE, ROW, INT, INT)
 def run_steps(memory: Any, table: Any, row: Any, first: int, last: int) -> int:
     """Run steps ``first`` up to, not including, ``last``; give -1, or the first step that is invalid.
 
@@ -66,7 +65,7 @@ def run_steps(memory: Any, table: Any, row: Any, first: int, last: int) -> int:
     return -1
 
 
-@kernel
+@part(INT, FLOATS, ROW, INT)
 def pointwise_f32(f32: Any, row: Any, opcode: int) -> int:
     """Run a float step that works value by value."""
     if opcode == ADD_F32:
@@ -76,7 +75,7 @@ def pointwise_f32(f32: Any, row: Any, opcode: int) -> int:
     return softmax_f32(f32, row)
 
 
-@kernel
+@part(INT, BYTES, FLOATS, ROW, INT)
 def pointwise_int8(u8: Any, f32: Any, row: Any, opcode: int) -> int:
     """Run a step on bytes that works value by value."""
     if opcode == QUANTIZE:
@@ -86,10 +85,3 @@ def pointwise_int8(u8: Any, f32: Any, row: Any, opcode: int) -> int:
     if opcode == REQUANTIZE:
         return requantize(u8, f32, row)
     return add_int8(u8, f32, row)
-
-
-def warm() -> None:
-    """Compile or load the interpreter, hence every inference kernel, for the types of an arena."""
-    u8 = np.zeros(64, np.uint8)
-    memory = (u8, u8.view(np.int32), u8.view(np.float32))
-    run_steps(memory, np.zeros((1, 32), np.int64), np.zeros(32, np.int64), 0, 1)

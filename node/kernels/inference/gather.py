@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from node.jit import kernel
+from node.jit import kernel, part
 from node.kernels.inference.columns import (
     DILATION_H,
     DILATION_W,
@@ -24,6 +24,7 @@ from node.kernels.inference.columns import (
     STRIDE_W,
     ZERO_A,
 )
+from node.kernels.inference.kinds import BYTES, INT, NOTHING, ROW, ints
 from node.kernels.inference.tiles import copy_bytes
 from node.kernels.inference.tiles_f32 import ROWS
 
@@ -41,7 +42,7 @@ def portion(start: int, pixels: int, most: int) -> Any:
     return first, min(most, whole - first)
 
 
-@kernel
+@part(NOTHING, BYTES, ROW, INT, ints(2), INT, INT)
 def gather(u8: Any, row: Any, item: int, pixels: Any, group: int, place: int) -> None:
     """Copy the inputs of some output pixels of one group, the zero point where the window overhangs.
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from node.jit import kernel
+from node.jit import kernel, part
 from node.kernels.inference.bounds import window_fits
 from node.kernels.inference.columns import (
     COUNT,
@@ -29,6 +29,7 @@ from node.kernels.inference.columns import (
     STRIDE_H,
     STRIDE_W,
 )
+from node.kernels.inference.kinds import BOOL, FLOATS, INT, ROW
 
 LOWEST = np.float32(-np.inf)
 
@@ -60,7 +61,7 @@ def take_window(f32: Any, row: Any, y0: int, x0: int, out: int, largest: bool) -
     return met
 
 
-@kernel
+@part(INT, FLOATS, ROW, BOOL)
 def pool_f32(f32: Any, row: Any, largest: bool) -> int:
     """Run a MAX_POOL_F32 or AVERAGE_POOL_F32 row; sums follow the window, a window of padding alone gives 0 / 0.
 

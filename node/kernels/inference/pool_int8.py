@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from node.jit import kernel
+from node.jit import kernel, part
 from node.kernels.inference.bounds import fits, window_fits
 from node.kernels.inference.columns import (
     COUNT,
@@ -36,6 +36,7 @@ from node.kernels.inference.columns import (
     ZERO_A,
     ZERO_OUT,
 )
+from node.kernels.inference.kinds import BOOL, BYTES, FLOATS, INT, ROW, WORDS
 from node.kernels.inference.quantised import quantised, zeros_fit
 
 
@@ -67,7 +68,7 @@ def take_window(u8: Any, i32: Any, row: Any, y0: int, x0: int, largest: bool) ->
     return met
 
 
-@kernel
+@part(INT, BYTES, WORDS, FLOATS, ROW, BOOL)
 def pool_int8(u8: Any, i32: Any, f32: Any, row: Any, largest: bool) -> int:
     """Run a MAX_POOL_INT8 or AVERAGE_POOL_INT8 row.
 

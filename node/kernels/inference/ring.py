@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from node.jit import kernel
+from node.jit import kernel, part
 from node.kernels.inference.bounds import volume
 from node.kernels.inference.columns import (
     DILATION_H,
@@ -28,6 +28,7 @@ from node.kernels.inference.columns import (
     STRIDE_W,
     ZERO_A,
 )
+from node.kernels.inference.kinds import BOOL, BYTES, INT, ROW, ints
 from node.kernels.inference.limits import LARGEST_RING, LEAST_LINE, LONG_RUN, SURE_LINE
 from node.kernels.inference.tiles import TILE_ROWS, copy_bytes, fill_bytes
 
@@ -72,7 +73,7 @@ def ring_values(row: Any, total: int) -> int:
     return values if values <= least else -1
 
 
-@kernel
+@part(ints(2), BYTES, ROW, INT, INT, BOOL, INT)
 def fill_ring(u8: Any, row: Any, item: int, y: int, fresh: bool, place: int) -> Any:
     """Bring the ring at a place from output row y - 1 to y; give the first line that is new and the one after the last.
 

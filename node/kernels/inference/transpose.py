@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from node.jit import kernel
+from node.jit import kernel, part
 from node.kernels.inference.bounds import fits, volume
 from node.kernels.inference.columns import COUNT, IN_A, IN_H, IN_W, INVALID, OK, OUT
+from node.kernels.inference.kinds import BYTES, INT, ROW, WORDS
 
 
-@kernel
+@part(INT, BYTES, WORDS, ROW)
 def transpose(u8: Any, i32: Any, row: Any) -> int:
     """Run a TRANSPOSE row: [IN_H][IN_W] to [IN_W][IN_H], elements of COUNT bytes (1 or 4).
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from node.jit import kernel
+from node.jit import kernel, part
 from node.kernels.inference.bounds import packed_columns
 from node.kernels.inference.columns import (
     BIAS,
@@ -53,6 +53,7 @@ from node.kernels.inference.crew import (
 )
 from node.kernels.inference.depthwise_f32 import depthwise_is_valid_f32, depthwise_part_f32
 from node.kernels.inference.depthwise_int8 import depthwise_is_valid_int8, depthwise_part_int8
+from node.kernels.inference.kinds import BYTES, INT, ROW
 from node.kernels.inference.limits import SLACK
 from node.kernels.inference.shares import share_of, units_of
 
@@ -158,7 +159,7 @@ def pieces_of(row: Any, total: int) -> Any:
     )
 
 
-@kernel
+@part(INT, BYTES, INT, ROW, INT)
 def run_window(u8: Any, total: int, row: Any, number: int) -> int:
     """Run such a step and give OK or INVALID, or help to run those of another thread and give OK.
 

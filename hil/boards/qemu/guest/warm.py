@@ -2,9 +2,9 @@
 
 import sys
 
-from node import jit
+from node.compiling import warm_up
 
-jit.warm_up(None, sys.argv[1:])
+warm_up(None, sys.argv[1:])
 for module in list(sys.modules.values()):
     if (getattr(module, "__file__", None) or "").endswith(".py"):
         print(module.__file__)

@@ -20,7 +20,8 @@ from typing import Any
 
 import numpy as np
 
-from node.jit import f32_from_bits, f64_from_bits, intrinsic, ir, kernel, types
+from node.jit import f32_from_bits, f64_from_bits, intrinsic, ir, kernel, part, types
+from node.kernels.inference.kinds import BYTES, CHECK_F32, INT, NOTHING, RUNS
 from node.kernels.inference.taps import load_columns
 from node.kernels.inference.tiles import LANES, Lanes, Words, emit_loop
 from node.kernels.inference.tiles_f32 import HEAD_BYTES, ROWS, SLOT_BYTES
@@ -191,7 +192,7 @@ def check_slots(u8: Any, count: int, channels: int, inputs: Any, check: Any) -> 
             kept[0] = 1
 
 
-@kernel
+@part(NOTHING, BYTES, INT, INT, RUNS, CHECK_F32)
 def check_pixels(u8: Any, count: int, channels: int, inputs: Any, check: Any) -> None:
     """Compare ``count`` pixels that tiles have counted with what they should sum up to; as :func:`check_slots`."""
     left, stride, runs = inputs

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from node.jit import kernel
+from node.jit import kernel, part
 from node.kernels.inference.bounds import fits, volume, work_limit
 from node.kernels.inference.columns import IN_A, IN_B, INVALID, OK, OUT
 from node.kernels.inference.general.codes import I32, I64, RANK, SHAPE, STRIDES_A, STRIDES_B
@@ -17,6 +17,7 @@ from node.kernels.inference.general.views import (
     size_of,
     view_fits,
 )
+from node.kernels.inference.kinds import INT, INTEGERS, ROW
 from node.kernels.inference.tiles import copy_bytes, copy_bytes_apart, copy_long_words_apart, copy_words_apart
 
 
@@ -33,7 +34,7 @@ def copy_line(u8: Any, item: int, source: Any, place: Any, count: int) -> None:
         copy_long_words_apart(u8, source, place, count)
 
 
-@kernel
+@part(INT, INTEGERS, ROW)
 def copy(memory: Any, row: Any) -> int:
     """Run a COPY row: elements from one view to another, whatever they hold."""
     u8, _, _ = memory
@@ -52,7 +53,7 @@ def copy(memory: Any, row: Any) -> int:
     return OK
 
 
-@kernel
+@part(INT, INTEGERS, ROW)
 def select(memory: Any, row: Any) -> int:
     """Run a SELECT row: elements of b go to the output where a, bytes, is not 0; the others stay."""
     u8, i32, i64 = memory
@@ -94,7 +95,7 @@ def chosen(memory: Any, kind: int, place: int, size: int) -> int:
     return index if 0 <= index < size else -1
 
 
-@kernel
+@part(INT, INTEGERS, ROW)
 def gather(memory: Any, row: Any) -> int:
     """Run a GATHER row: from a [outer][axis][inner] take the indices b along the axis.
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from node.jit import f32_from_bits, kernel
+from node.jit import f32_from_bits, kernel, part
 from node.kernels.inference.bounds import fits
 from node.kernels.inference.columns import IN_A, IN_B, INVALID, OK, OUT
 from node.kernels.inference.general.codes import (
@@ -33,9 +33,10 @@ from node.kernels.inference.general.codes import (
 )
 from node.kernels.inference.general.functions import pow64, unary
 from node.kernels.inference.general.views import binary_row_fits, count_of, line_start
+from node.kernels.inference.kinds import BYTES, FLOATS, INT, ROW
 
 
-@kernel
+@part(INT, FLOATS, ROW)
 def map_f32(f32: Any, row: Any) -> int:
     """Run a MAP_F32 row: one function of every value; ALPHA and BETA are bits of its parameters."""
     total = 4 * f32.size
@@ -99,7 +100,7 @@ def combine_scalar(a: Any, b: Any, out: Any, function: int) -> None:
             out[i] = a[i] * b
 
 
-@kernel
+@part(INT, FLOATS, ROW)
 def binary_f32(f32: Any, row: Any) -> int:
     """Run a BINARY_F32 row: a function of two views, to a dense output."""
     if not binary_row_fits(row, 4, 4, 4 * f32.size):
@@ -137,7 +138,7 @@ def compared(function: int, a: Any, b: Any) -> Any:
     return a >= b if function == GREATER_EQUAL else False
 
 
-@kernel
+@part(INT, BYTES, FLOATS, ROW)
 def compare_f32(u8: Any, f32: Any, row: Any) -> int:
     """Run a COMPARE_F32 row: bytes 0 and 1 from two views of floats."""
     if not binary_row_fits(row, 4, 1, u8.size):

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from node.jit import kernel
+from node.jit import kernel, part
 from node.kernels.inference.bounds import fits
 from node.kernels.inference.columns import IN_A, IN_B, INVALID, OK, OUT
 from node.kernels.inference.general.codes import (
@@ -45,6 +45,7 @@ from node.kernels.inference.general.views import (
     size_of,
     store,
 )
+from node.kernels.inference.kinds import FLOATS, INT, INTEGERS, ROW
 
 FAR = np.float32(9.0e18)
 """Just inside the range of int64."""
@@ -119,7 +120,7 @@ def of_bits(function: int, a: int, b: int) -> Any:
     return a
 
 
-@kernel
+@part(INT, INTEGERS, ROW)
 def binary_int(memory: Any, row: Any) -> int:
     """Run a BINARY_INT row: 64-bit arithmetic on two views of one kind, wrapped into the kind of the output."""
     total = memory[0].size
@@ -149,7 +150,7 @@ def whole(value: Any) -> Any:
     return np.int64(FAR if value > FAR else value)
 
 
-@kernel
+@part(INT, INTEGERS, FLOATS, ROW)
 def cast(memory: Any, f32: Any, row: Any) -> int:
     """Run a CAST row: elements of one kind to elements of another."""
     total = memory[0].size

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from node.jit import kernel
+from node.jit import part
 from node.kernels.inference.columns import INVALID, OK, OPCODE
 from node.kernels.inference.general.codes import (
     BINARY_F32,
@@ -32,9 +32,10 @@ from node.kernels.inference.general.integers import binary_int, cast
 from node.kernels.inference.general.matmul import matmul_f32
 from node.kernels.inference.general.recurrent import gru, lstm
 from node.kernels.inference.general.reduce import reduce_f32, reduce_int
+from node.kernels.inference.kinds import INT, MEMORY, ROW, TABLE
 
 
-@kernel
+@part(INT, MEMORY, TABLE, ROW, INT, INT)
 def run_steps(memory: Any, table: Any, row: Any, first: int, last: int) -> int:
     """Run steps ``first`` up to, not including, ``last``; give -1, or the first step that is invalid.
 
@@ -78,10 +79,3 @@ def run_steps(memory: Any, table: Any, row: Any, first: int, last: int) -> int:
         if status != OK:
             return step
     return -1
-
-
-def warm() -> None:
-    """Compile or load the interpreter, hence every kernel of general steps, for the types of an arena."""
-    u8 = np.zeros(64, np.uint8)
-    memory = (u8, u8.view(np.int32), u8.view(np.float32))
-    run_steps(memory, np.zeros((1, 32), np.int64), np.zeros(32, np.int64), 0, 1)

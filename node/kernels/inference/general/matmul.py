@@ -6,11 +6,12 @@ from typing import Any
 
 import numpy as np
 
-from node.jit import fma_f32, intrinsic, ir, kernel, types
+from node.jit import fma_f32, intrinsic, ir, kernel, part, types
 from node.kernels.inference.bounds import fits, work_limit
 from node.kernels.inference.columns import IN_A, IN_B, INVALID, OK, OUT
 from node.kernels.inference.general.codes import RANK, SHAPE, STRIDES_A, STRIDES_B
 from node.kernels.inference.general.views import count_of, view_fits
+from node.kernels.inference.kinds import BYTES, FLOATS, INT, ROW
 from node.kernels.inference.tiles import LANES, Lanes
 
 BATCHES = 3
@@ -116,7 +117,7 @@ def one_row(u8: Any, f32: Any, row: Any, a: int, b: int, out: int) -> None:
         f32[out + j] = total
 
 
-@kernel
+@part(INT, BYTES, FLOATS, ROW)
 def matmul_f32(u8: Any, f32: Any, row: Any) -> int:
     """Run a MATMUL_F32 row, to a dense output."""
     total = 4 * f32.size

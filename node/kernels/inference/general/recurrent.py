@@ -13,12 +13,13 @@ from typing import Any
 
 import numpy as np
 
-from node.jit import f32_from_bits, kernel
+from node.jit import f32_from_bits, kernel, part
 from node.kernels.inference.bounds import fits, volume, work_limit
 from node.kernels.inference.columns import BIAS, IN_A, IN_B, INVALID, OK, OUT, SCALES, SCRATCH, WEIGHTS
 from node.kernels.inference.general.codes import ALPHA, FUNCTION, SHAPE, STRIDES_A, STRIDES_B
 from node.kernels.inference.general.functions import unary
 from node.kernels.inference.general.views import LARGEST_STRIDE
+from node.kernels.inference.kinds import BYTES, FLOATS, INT, ROW
 from node.kernels.inference.limits import LARGEST_DIMENSION
 from node.kernels.inference.tiles import LANES, tile_f32_row, tile_f32_wide_row
 
@@ -98,7 +99,7 @@ def row_fits(row: Any, gates: int, total: int) -> bool:
     )
 
 
-@kernel
+@part(INT, BYTES, FLOATS, ROW)
 def lstm(u8: Any, f32: Any, row: Any) -> int:
     """Run an LSTM row; gates lie in the order input, output, forget, cell.
 
@@ -146,7 +147,7 @@ def cell_state(f32: Any, row: Any, cell: int, out: int) -> None:
         f32[out + j] = gate(row, 0, o) * unary(row[SHAPE + 4], new, SLOPE, MIDDLE)
 
 
-@kernel
+@part(INT, BYTES, FLOATS, ROW)
 def gru(u8: Any, f32: Any, row: Any) -> int:
     """Run a GRU row; gates lie in the order update, reset, hidden.
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from node.jit import kernel
+from node.jit import kernel, part
 from node.kernels.inference.bounds import fits, work_limit
 from node.kernels.inference.columns import IN_A, INVALID, OK, OUT
 from node.kernels.inference.general.codes import (
@@ -28,6 +28,7 @@ from node.kernels.inference.general.codes import (
 )
 from node.kernels.inference.general.integers import divided
 from node.kernels.inference.general.views import count_of, kind_in, kind_out, load, size_of, store, view_fits
+from node.kernels.inference.kinds import FLOATS, INT, INTEGERS, ROW
 
 KEPT = 3
 """Dimensions 0 to 2 are kept, 3 to 5 are reduced."""
@@ -84,7 +85,7 @@ def place_of_extreme(f32: Any, row: Any, start: int, function: int, count: int) 
     return chosen
 
 
-@kernel
+@part(INT, INTEGERS, FLOATS, ROW)
 def reduce_f32(memory: Any, f32: Any, row: Any) -> int:
     """Run a REDUCE_F32 row; places come out as int64, everything else as float32."""
     total = 4 * f32.size
@@ -106,7 +107,7 @@ def reduce_f32(memory: Any, f32: Any, row: Any) -> int:
     return OK
 
 
-@kernel
+@part(INT, INTEGERS, ROW)
 def reduce_int(memory: Any, row: Any) -> int:
     """Run a REDUCE_INT row: 64-bit arithmetic, wrapped into the kind of the output."""
     total = memory[0].size

@@ -5,7 +5,7 @@ the cache, and then multiplied with the inputs of all pixels, so that each weigh
 which two slabs meet is checked with both. What else the step reads is checked before the first slab; so are all
 parameters of a step that is computed line by line, since every line reads its weights anew.
 
-The kernels that check and compute are called by their addresses: compiled once, they serve here too.
+The kernel that checks is called by its address: compiled once, it serves here too.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from node.jit import array_at, call_at, kernel, run_at
+from node.jit import array_at, call_at, kernel
 from node.kernels.inference.bounds import packed_columns, per_group
 from node.kernels.inference.columns import (
     BIAS,
@@ -30,18 +30,20 @@ from node.kernels.inference.columns import (
     SCRATCH,
     WEIGHTS,
 )
+from node.kernels.inference.conv_f32 import by_chunks_f32
+from node.kernels.inference.conv_int8 import begin_conv_int8, by_chunks_int8
 from node.kernels.inference.tiles import LANES
+from node.kernels.inference.windows import run_window
 
-ARENA, TOTAL, GIVEN, COMPILED, COPY, RUN, BEGIN, SLAB = range(8)
+ARENA, TOTAL, GIVEN, COMPILED, COPY, SLAB = range(6)
 """Words of a frame: address and bytes of the arena; addresses of the row in the table, of the row as it was compiled,
-of working memory for a third; the kernel that computes, the one that begins the sums of integers (0 for floats), and
-the panels or groups of a slab (0 where the step is not computed in slabs)."""
+of working memory for a third; and the panels or groups of a slab (0 where the step is not computed in slabs)."""
 
-SCAN, KIND, DATA, DATA_BYTES, CHECK, CHECK_BYTES, RECORDS, RECORD_BYTES, BASE = range(8, 17)
+SCAN, KIND, DATA, DATA_BYTES, CHECK, CHECK_BYTES, RECORDS, RECORD_BYTES, BASE = range(6, 15)
 """More of them: the kernel that finds the first wrong block, and what it takes; the byte of the arena where the first
 block begins."""
 
-REST, REST_BYTES, WIDTH, REST_CHECK, CHECKS, RECORD, RECORD_SIZE, SPARE, SPANS, FIRST_SPAN = range(17, 27)
+REST, REST_BYTES, WIDTH, REST_CHECK, CHECKS, RECORD, RECORD_SIZE, SPARE, SPANS, FIRST_SPAN = range(15, 25)
 """The smaller block after the last whole one: its address, its bytes (0 where the step reads none of it), bytes of its
 rows; address and number of its check rows, address and bytes of its record; memory for it as a whole block and its
 check rows, zero beside it; how many spans of blocks are checked before the first slab, then first and end of each."""
@@ -108,11 +110,11 @@ def run_slab(frame: Any, row: Any, part: Any, share: Any) -> None:
     u8 = array_at(frame[ARENA], (frame[TOTAL],), np.uint8)
     nothing, scratch = row[:0], row[SCRATCH]
     if row[OPCODE] == CONV_F32:
-        run_at(frame[RUN], (u8, row, share, scratch, (nothing, 0)))
+        by_chunks_f32(u8, row, share, scratch, (nothing, 0))
         return
-    run_at(frame[BEGIN], (u8, part, nothing))
+    begin_conv_int8(u8, part, nothing)
     scratch += 4 * packed_columns(row)
-    run_at(frame[RUN], (u8, row, share, scratch, nothing))
+    by_chunks_int8(u8, row, share, scratch, nothing)
 
 
 @kernel
@@ -175,7 +177,7 @@ def verified_step(place: int) -> int:
         return int(by_slabs(frame, row, part))
     total = frame[TOTAL]
     u8 = array_at(frame[ARENA], (total,), np.uint8)
-    return int(call_at(frame[RUN], (u8, total, part, -1)))
+    return int(run_window(u8, total, part, -1))
 
 
 def warm() -> None:
