@@ -54,7 +54,7 @@ def times_text(summary: Summary) -> str:
     )
     if timed == trials:
         return "times as medians"
-    return f"times as medians of the {count_text(timed)} of {count_text(trials)} trials that a node carried out"
+    return f"times as medians of the {count_text(timed)} of {count_text(trials)} trials that a node timed"
 
 
 def noise_floor_text(summary: Summary) -> str:

@@ -167,7 +167,7 @@ def test_a_run_gives_the_same_rows_with_and_without_foresight(tmp_path: Path, sh
     for name in {name for name, _ in timed[1.0]}:
         measured = {trial for protection, trial in timed[0.0] if protection == name}
         assert measured == set(range(12 if f'"{name}"' in LEFT_TO_THE_NODE else 3))
-    words = f"times as medians of the {len(timed[0.0])} of {len(rows[0.0])} trials that a node carried out"
+    words = f"times as medians of the {len(timed[0.0])} of {len(rows[0.0])} trials that a node timed"
     assert times_text(summarise(tmp_path / "0.0")) == words
     assert times_text(summarise(tmp_path / "1.0")) == "times as medians"
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from node.jit import kernel
 from node.kernels.inference.incremental.tables import (
     BASE,
@@ -34,6 +36,14 @@ def enter(marks: Any, lists: Any, count: int, entry: int) -> int:
     marks[entry] = True
     lists[count] = entry
     return count + 1
+
+
+@kernel
+def frame_of(entry: int, blocks: int) -> Any:
+    """Give the frame of a block; where a frame has one block there is nothing to divide, which takes its time."""
+    if blocks == 1:
+        return np.int64(entry)
+    return entry // blocks
 
 
 @kernel
@@ -71,7 +81,7 @@ def settle(memory: Any, plan: Any, state: Any, tensor: int) -> None:
     kept = 0
     for i in range(state[2][tensor]):
         entry = lists[i]
-        frame = entry // blocks
+        frame = frame_of(entry, blocks)
         place = start + frame * frame_bytes + (entry - frame * blocks) * size
         if differ(u8, i32, place, place + golden, size):
             lists[kept] = entry
@@ -85,7 +95,7 @@ def settle(memory: Any, plan: Any, state: Any, tensor: int) -> None:
 def restore(memory: Any, plan: Any, state: Any) -> None:
     """Put every listed block back to golden and empty all lists."""
     tensors, sizes = plan[2], plan[3]
-    u8, counts = memory[0], state[2]
+    u8, i32, counts = memory[0], memory[1], state[2]
     for tensor in range(len(tensors)):
         if state[WHOLES][tensor] > 0:
             restore_whole(u8, plan, state, tensor)
@@ -100,9 +110,12 @@ def restore(memory: Any, plan: Any, state: Any) -> None:
             start += sizes[STRUCK_CHANNEL] * length
         for i in range(counts[tensor]):
             entry = lists[i]
-            frame = entry // blocks
+            frame = frame_of(entry, blocks)
             place = start + frame * frame_bytes + (entry - frame * blocks) * size
-            copy_bytes(u8, place + golden, place, length)
+            if length == 4:
+                i32[place // 4] = i32[(place + golden) // 4]
+            else:
+                copy_bytes(u8, place + golden, place, length)
             marks[entry] = False
         counts[tensor] = 0
 

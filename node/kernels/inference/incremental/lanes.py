@@ -1,4 +1,4 @@
-"""Micro-kernels on sixteen integer sums."""
+"""Micro-kernels on sixteen integer sums, and on sixteen outputs."""
 
 from __future__ import annotations
 
@@ -113,6 +113,29 @@ def differing(typing_context: Any, memory: Any, place: Any, twin: Any) -> Any:
         return builder.zext(found, ir.IntType(64))
 
     return types.int64(memory, types.int64, types.int64), codegen
+
+
+@intrinsic
+def outdone(typing_context: Any, memory: Any, place: Any, count: Any, best: Any) -> Any:
+    """Tell of up to sixteen floats from a byte on whether another one than ``best`` is the first of the largest.
+
+    It is, too, where one of them is a NaN. Sixteen are read, whatever their ``count``.
+    """
+    del typing_context, place, count, best
+
+    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        lanes = Lanes(context, builder, signature.args[0], arguments[0])
+        b, wide = builder, ir.IntType(64)
+        values = lanes.load(lanes.floats, arguments[1])
+        best = b.add(arguments[1], b.mul(arguments[3], wide(4)))
+        largest = lanes.splat(lanes.load(lanes.single, best))
+        used, before = lanes.first(arguments[2]), lanes.first(arguments[3])
+        less, no_more = (b.fcmp_ordered(sign, values, largest) for sign in ("<", "<="))
+        sound = b.or_(b.select(before, less, no_more), b.not_(used))
+        found = b.bitcast(b.not_(sound), ir.IntType(LANES))
+        return b.icmp_unsigned("!=", found, found.type(0))
+
+    return types.boolean(memory, types.int64, types.int64, types.int64), codegen
 
 
 @intrinsic

@@ -9,8 +9,9 @@ import numpy as np
 from node.jit import inlined_kernel, kernel
 from node.kernels.inference.columns import OUT, OUT_C, OUT_H, OUT_W
 from node.kernels.inference.incremental.accumulators import strike_accumulators
-from node.kernels.inference.incremental.dirty import differ, enter, lists_of, restore
+from node.kernels.inference.incremental.dirty import differ, enter, frame_of, lists_of, restore
 from node.kernels.inference.incremental.golden import golden_sums
+from node.kernels.inference.incremental.lanes import outdone
 from node.kernels.inference.incremental.spread import spread
 from node.kernels.inference.incremental.struck import outputs_of, padded, strike_f32, strike_int8
 from node.kernels.inference.incremental.tables import (
@@ -49,7 +50,7 @@ from node.kernels.inference.incremental.tables import (
     WRONG,
 )
 from node.kernels.inference.incremental.whole import few_blocks, run_whole, take_whole
-from node.kernels.inference.tiles import TILE_ROWS
+from node.kernels.inference.tiles import LANES, TILE_ROWS
 
 
 @kernel
@@ -190,7 +191,7 @@ def classify(memory: Any, plan: Any, state: Any, outputs: Any, effects: Any, pos
         tensor = places[i, 0]
         for j in range(state[2][tensor]):
             entry = state[1][tensors[tensor, BASE] + j]
-            effects[entry // tensors[tensor, BLOCKS]] = WRONG
+            effects[frame_of(entry, tensors[tensor, BLOCKS])] = WRONG
         if state[WHOLES][tensor] > 0:
             for frame in range(sizes[FRAMES]):
                 if state[WHOLE][tensor, frame]:
@@ -199,7 +200,7 @@ def classify(memory: Any, plan: Any, state: Any, outputs: Any, effects: Any, pos
         if effects[frame] == SAME:
             continue
         place = places[0, 1] + frame * sizes[FRAME_BYTES]
-        if winner(memory, place, first_output) != winners[frame]:
+        if moved(memory, place, first_output, winners[frame]):
             effects[frame] = MOVED
         if kept < len(kept_index):
             kept_index[kept, 0], kept_index[kept, 1] = number, frame
@@ -228,6 +229,14 @@ def winner(memory: Any, place: int, kind: Any) -> int:
         if value > largest:
             best, largest = i, value
     return best
+
+
+@kernel
+def moved(memory: Any, place: int, kind: Any, best: int) -> Any:
+    """Tell whether the winner of some values is another one than ``best``; ``kind`` is as for :func:`winner`."""
+    if kind[1] != 0 or kind[0] > LANES or best < 0:
+        return winner(memory, place, kind) != best
+    return outdone(memory[0], place, kind[0], best)
 
 
 @kernel

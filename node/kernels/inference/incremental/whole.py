@@ -72,7 +72,7 @@ def promote(plan: Any, state: Any, tensor: int) -> None:
     """Take the frames as a whole of which many blocks are listed, and drop these from the list."""
     tensors, count = plan[2], state[COUNTS][tensor]
     few = few_blocks(tensors, tensor)
-    if count <= few:
+    if count <= few or tensors[tensor, BLOCKS] < LEAST_BLOCKS:
         return
     marks, lists = lists_of(plan, state, tensor)
     blocks, found = tensors[tensor, BLOCKS], state[COUNTED]
