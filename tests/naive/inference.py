@@ -38,7 +38,7 @@ def quantised(value, step: Step) -> int:
     value = float(value)
     if math.isnan(value):
         value = 0.0
-    rounded = int(np.rint(min(max(value, -65536.0), 65536.0))) + step.zero_out
+    rounded = int(np.rint(min(max(value, -1e9), 1e9))) + step.zero_out
     return min(max(rounded, step.low), step.high) & 255
 
 

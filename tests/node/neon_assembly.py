@@ -16,6 +16,7 @@ TRIPLE = "aarch64-unknown-linux-gnu"
 ARGUMENTS = {
     "tiles_f32": ("memory", 4, 5, "int", "int", "int", "floats", "words", "int"),
     "tiles_int8": ("memory", 4, 5, "int", "int", "int", 4, "words"),
+    "sliding_int8": ("memory", 3, 4, 2, 3, 3, 3),
     "sweeps": ("memory", "memory", "memory", "int", "int"),
 }
 """What the intrinsics of each module take: arrays of bytes or words, integers, tuples of integers, two floats."""

@@ -138,13 +138,13 @@ def test_integer_convolution_by_lines(changes: dict[str, int], in_c: int, channe
 @pytest.mark.parametrize("channels", [5, 16, 70])
 @pytest.mark.parametrize("changes", LINES[:6])
 def test_depthwise_by_lines(changes: dict[str, int], channels: int) -> None:
-    rng = np.random.default_rng(channels)
+    rng = np.random.default_rng(channels + 2)  # zero points that are bytes
     changes = {**changes, "in_h": 3, "out_h": 1, "in_c": channels, "kernel_w": 3, "kernel_h": 3}
     step = replace(lines(changes, channels, Opcode.DEPTHWISE_F32), **OPEN)
     count = step.out_h * step.out_w * channels
     compare(float_memory(rng, specials=True), step, count, np.float32)
-    step = integer(rng, replace(step, opcode=Opcode.DEPTHWISE_INT8))
-    compare(byte_memory(rng), step, count, np.uint8)
+    step = integer(rng, replace(step, opcode=Opcode.DEPTHWISE_INT8, out_h=3, pad_top=1))
+    compare(byte_memory(rng), step, 3 * count, np.uint8)
 
 
 @pytest.mark.parametrize(("rows", "depth", "columns"), [(1, 7, 10), (1, 5, 203), (8, 9, 16), (11, 4, 33), (3, 1, 64)])

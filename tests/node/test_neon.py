@@ -68,7 +68,7 @@ def pi4() -> dict[str, list[list[str]]]:
 
 @pytest.fixture(scope="module")
 def pi5() -> dict[str, list[list[str]]]:
-    return compiled(A76, TILES)
+    return compiled(A76, [*TILES, f"{INFERENCE}.sliding_int8:line_int8"])
 
 
 def busiest(loops: list[list[str]], *products: str) -> tuple[int, int]:
@@ -90,6 +90,14 @@ def test_bytes_are_multiplied_four_at_a_time_where_the_processor_can(pi5, name: 
     products, instructions = busiest(pi5[name], "sdot")
     assert products == ROWS * REGISTERS
     assert instructions <= (40 if name == "tile_int8" else 70)
+
+
+def test_the_columns_of_a_window_are_multiplied_three_bytes_at_a_time(pi5) -> None:
+    products, instructions = min(
+        (Counter(line.split()[0] for line in loop)["sdot"], len(loop)) for loop in pi5["line_int8"]
+    )
+    assert products == 3 * REGISTERS
+    assert instructions <= 115  # a third of them to round, a seventh for what there is no register for
 
 
 @pytest.mark.parametrize("name", ["tile_int8", "row_wide_int8"])

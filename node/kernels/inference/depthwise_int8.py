@@ -5,28 +5,39 @@ from __future__ import annotations
 from typing import Any
 
 from node.jit import kernel, part
-from node.kernels.inference.bounds import fits, volume, window_fits
+from node.kernels.inference.bounds import apart, fits, volume, window_fits
 from node.kernels.inference.clip import clipped_window, whole_columns
 from node.kernels.inference.columns import (
     BIAS,
+    DILATION_H,
+    DILATION_W,
     HIGH,
     IN_A,
     IN_C,
+    IN_H,
+    IN_W,
     KERNEL_H,
     KERNEL_W,
     LOW,
     OUT,
     OUT_C,
+    OUT_H,
     OUT_W,
+    PAD_LEFT,
+    PAD_TOP,
     SCALES,
     SIGNED,
+    STRIDE_H,
     STRIDE_W,
     WEIGHTS,
     ZERO_A,
     ZERO_OUT,
 )
+from node.kernels.inference.conv_int8 import flipped, input_shift
+from node.kernels.inference.dots import FOURS, OFFSET
 from node.kernels.inference.kinds import BYTES, INT, NOTHING, ROW
 from node.kernels.inference.quantised import zeros_fit
+from node.kernels.inference.sliding_int8 import TAPS, line_by_two_int8, line_int8
 from node.kernels.inference.taps import (
     PIXELS,
     WIDE,
@@ -51,9 +62,62 @@ def depthwise_is_valid_int8(row: Any, total: int) -> bool:
     )
 
 
+@kernel
+def slides(row: Any, total: int) -> Any:
+    """Tell whether a valid row is computed line by line: then outputs have to lie apart from all that is read."""
+    if not FOURS or row[KERNEL_H] != TAPS or row[KERNEL_W] != TAPS or row[DILATION_W] != 1 or row[STRIDE_W] > 2:
+        return False
+    channels = row[IN_C]
+    size, inputs = row[OUT_H] * row[OUT_W] * channels, row[IN_H] * row[IN_W] * channels
+    weights, words = TAPS * TAPS * channels, 4 * channels
+    return (
+        0 <= input_shift(row) + OFFSET < 256
+        and max(row[IN_A] + inputs, row[WEIGHTS] + weights) <= total - LANES
+        and max(row[BIAS], row[SCALES]) + words <= total - 4 * LANES
+        and apart(row, size, row[IN_A], inputs)
+        and apart(row, size, row[WEIGHTS], weights)
+        and apart(row, size, row[BIAS], words)
+        and apart(row, size, row[SCALES], words)
+    )
+
+
+@kernel
+def line_under(row: Any, y: int, tap: int) -> Any:
+    """Give where the input row under a row of the window begins, and 255; without one, where another does, and 0."""
+    line, last = y * row[STRIDE_H] - row[PAD_TOP] + tap * row[DILATION_H], row[IN_H] - 1
+    return row[IN_A] + min(max(line, 0), last) * row[IN_W] * row[IN_C], 255 if 0 <= line <= last else 0
+
+
+@kernel
+def slide(u8: Any, row: Any, y: int) -> None:
+    """Compute a line of output pixels of a valid row that :func:`slides`."""
+    channels = row[IN_C]
+    top, has_top = line_under(row, y, 0)
+    middle, has_middle = line_under(row, y, 1)
+    bottom, has_bottom = line_under(row, y, 2)
+    existing = has_top + (has_middle << 8) + (has_bottom << 16)
+    zero = (input_shift(row), flipped(row) ^ OFFSET)
+    limits = (row[ZERO_OUT], row[LOW], row[HIGH])
+    for start in range(0, channels, LANES):
+        # The last sixteen channels move back to be whole: those that come twice come out the same.
+        c = max(0, min(start, channels - LANES))
+        rows = (top + c, middle + c, bottom + c)
+        spots = (row[IN_W], channels, row[WEIGHTS] + c, existing)
+        begin = (row[BIAS] + 4 * c, row[SCALES] + 4 * c, -row[PAD_LEFT])
+        out = (row[OUT] + y * row[OUT_W] * channels + c, row[OUT_W], channels)
+        if row[STRIDE_W] == 1:
+            line_int8(u8, rows, spots, zero, begin, out, limits)
+        else:
+            line_by_two_int8(u8, rows, spots, zero, begin, out, limits)
+
+
 @part(NOTHING, BYTES, ROW, INT, INT)
 def depthwise_part_int8(u8: Any, row: Any, begin: int, end: int) -> None:
     """Compute the output rows ``begin`` to ``end - 1`` of a valid row."""
+    if slides(row, u8.size):
+        for y in range(begin, end):
+            slide(u8, row, y)
+        return
     first, last = whole_columns(row)
     for y in range(begin, end):
         x = 0

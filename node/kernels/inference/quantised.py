@@ -13,24 +13,23 @@ from node.kernels.inference.columns import HIGH, LOW, ZERO_A, ZERO_B, ZERO_OUT
 ROUNDING = np.float32(12582912.0)
 """1.5 * 2**23: adding and subtracting it rounds a float32 below 2**22 half to even."""
 
-FAR = np.float32(65536.0)
-"""Outside every byte whatever the zero point, and still exact under ROUNDING."""
-
 
 @kernel
 def quantised(value: Any, zero: int, low: int, high: int) -> Any:
-    """Give clamp(round(value) + zero, low, high) for any float32."""
+    """Give clamp(round(value) + zero, low, high) for any float32, and numbers that :func:`zeros_fit` has checked."""
     value = np.float32(0.0) if np.isnan(value) else value
-    value = -FAR if value < -FAR else value
-    value = FAR if value > FAR else value
-    rounded = np.int64((value + ROUNDING) - ROUNDING) + zero
-    return min(max(rounded, low), high)
+    # Rounding leaves whole limits where they are, and before it they keep the value small enough for it. Few processors
+    # convert vectors to and from 64 bits.
+    least, most = np.float32(low - zero), np.float32(high - zero)
+    value = least if value < least else value
+    value = most if value > most else value
+    return np.int32((value + ROUNDING) - ROUNDING + np.float32(zero))
 
 
 @kernel
 def real(byte: Any, flip: int, zero: int) -> Any:
     """Give a stored byte minus its zero point as float32; ``flip`` is 128 for int8, 0 for uint8."""
-    return np.float32((byte ^ flip) - flip - zero)
+    return np.float32(np.int32(byte ^ np.uint8(flip))) - np.float32(flip + zero)
 
 
 @kernel

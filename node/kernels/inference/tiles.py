@@ -208,13 +208,11 @@ def requantise(lanes: Lanes, total: Any, multiplier: Any, limits: tuple[Any, Any
     sound = b.select(b.fcmp_ordered("<", sound, constant(-largest)), constant(-largest), sound)
     sound = b.select(b.fcmp_ordered(">", sound, constant(largest)), constant(largest), sound)
     scaled = b.fmul(b.sitofp(total, lanes.floats), sound)
-    # Far outside every byte, and still small enough for a conversion that is defined.
-    scaled = b.select(b.fcmp_ordered(">", scaled, constant(-65536.0)), scaled, constant(-65536.0))
-    scaled = b.select(b.fcmp_ordered("<", scaled, constant(65536.0)), scaled, constant(65536.0))
-    rounded = lanes.call("llvm.rint", [scaled])
-    quantised = b.add(b.fptosi(rounded, lanes.words), zero)
-    quantised = b.select(b.icmp_signed("<", quantised, low), low, quantised)
-    quantised = b.select(b.icmp_signed(">", quantised, high), high, quantised)
+    # Rounding leaves whole limits where they are, and before it they are limits for a conversion that is defined, too.
+    low, high = (b.sitofp(b.sub(limit, zero), lanes.floats) for limit in (low, high))
+    scaled = b.select(b.fcmp_ordered("<", scaled, low), low, scaled)
+    scaled = b.select(b.fcmp_ordered(">", scaled, high), high, scaled)
+    quantised = b.add(b.fptosi(lanes.call("llvm.rint", [scaled]), lanes.words), zero)
     return b.trunc(quantised, lanes.bytes)
 
 

@@ -11,13 +11,14 @@ from __future__ import annotations
 from typing import Any
 
 from node.jit import cgutils, cpu_features, intrinsic, ir, types, vector_bits
+from node.kernels.inference.dots import SCARCE
 from node.kernels.inference.tiles import LANES, Lanes, Words
 
 WIDE = vector_bits() == 512
 """Registers of a whole panel, and 32 of them: tiles of 8 x 32 fit. With half of that it is 4 x 16."""
 
-ROWS = 8 if WIDE else 4
-"""Output pixels of a tile."""
+ROWS = 8 if WIDE or SCARCE else 4
+"""Output pixels of a tile. Where sums are kept on the stack, as many as pay for widening the weights."""
 
 PAIR = 2 if WIDE else 1
 """Panels of :data:`tile_pair_f32`."""

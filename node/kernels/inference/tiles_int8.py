@@ -8,10 +8,43 @@ from __future__ import annotations
 
 from typing import Any
 
-from node.jit import intrinsic, ir, types
-from node.kernels.inference.dots import Dots
+from node.jit import cgutils, intrinsic, ir, types
+from node.kernels.inference.dots import SCARCE, Dots
 from node.kernels.inference.tiles import LANES, Lanes, Words, requantise
 from node.kernels.inference.tiles_f32 import PAIR, ROWS, store_columns
+
+
+class Cells:
+    """Sums on the stack, each read and written once for four products: left to itself, the compiler moves far more.
+
+    Parameters
+    ----------
+    lanes : Lanes
+        Where the code goes.
+    begin : list
+        What the sums begin with.
+    """
+
+    def __init__(self, lanes: Lanes, begin: list[Any]) -> None:
+        self.builder = b = lanes.builder
+        place = cgutils.alloca_once(b, lanes.words, len(begin))  # type: ignore[no-untyped-call]
+        self.count, kind = len(begin), place.type
+        # The compiler must not know whose memory this is, else it makes registers of it again.
+        self.place = b.call(ir.InlineAsm(ir.FunctionType(kind, [kind]), "", "=r,0", side_effect=True), [place])
+        for index, total in enumerate(begin):
+            self.write(index, total)
+
+    def begin_round(self) -> None:
+        """Emit that no cell is known from the round before."""
+        self.builder.call(ir.InlineAsm(ir.FunctionType(ir.VoidType(), []), "", "~{memory}", side_effect=True), [])
+
+    def read(self, index: int) -> Any:
+        """Emit the load of a sum."""
+        return self.builder.load(self.builder.gep(self.place, [ir.IntType(32)(index)]))
+
+    def write(self, index: int, total: Any) -> None:
+        """Emit the store of a sum."""
+        self.builder.store(total, self.builder.gep(self.place, [ir.IntType(32)(index)]))
 
 
 class ByteRuns:
@@ -34,7 +67,9 @@ class ByteRuns:
     def sums(self, rows: int, panels: int) -> list[Any]:
         """Emit the loops and give the sums, panel by panel within a row."""
         lanes, b, wide = self.lanes, self.lanes.builder, ir.IntType(64)
-        count = rows * panels
+        begin = [lanes.load(lanes.words, b.add(self.begin, wide(4 * LANES * p))) for p in range(panels)]
+        cells = Cells(lanes, begin * rows) if SCARCE else None
+        count = 0 if cells else rows * panels
         panel_bytes = b.mul(b.mul(self.number, self.length), wide(LANES))
         whole = b.and_(self.length, wide(-4))
         lefts = [b.add(self.left, b.mul(self.stride, wide(r))) for r in range(rows)]
@@ -43,15 +78,21 @@ class ByteRuns:
         mask = b.trunc(b.sub(b.shl(wide(1), rest), wide(1)), lanes.word)
 
         def products(sums: list[Any], k: Any, w: Any, cut: bool) -> list[Any]:
+            if cells:
+                cells.begin_round()
             packed = [self.dots.weights(b.add(column, w)) for column in columns]
             new = []
             for r in range(rows):
                 value = lanes.load(lanes.word, b.add(lefts[r], k), 1)
                 value = b.and_(value, mask) if cut else value
-                new += [self.dots.add(sums[r * panels + p], value, packed[p]) for p in range(panels)]
+                for i in range(r * panels, (r + 1) * panels):
+                    total = self.dots.add(cells.read(i) if cells else sums[i], value, packed[i % panels])
+                    if cells:
+                        cells.write(i, total)
+                    else:
+                        new.append(total)
             return new
 
-        begin = [lanes.load(lanes.words, b.add(self.begin, wide(4 * LANES * p))) for p in range(panels)]
         entry = b.block
         names = ("run", "four", "last", "cut", "next", "done")
         run, four, last, cut, next_run, done = (b.append_basic_block(name) for name in names)
@@ -101,6 +142,9 @@ class ByteRuns:
             results[i].add_incoming(fours[i], last)
             results[i].add_incoming(cuts[i], cut)
         b.position_at_end(done)
+        if cells:
+            cells.begin_round()
+            results = [cells.read(i) for i in range(cells.count)]
         return results
 
 
