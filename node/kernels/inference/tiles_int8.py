@@ -10,7 +10,7 @@ from typing import Any
 
 from node.jit import cgutils, intrinsic, ir, types
 from node.kernels.inference.dots import SCARCE, Dots
-from node.kernels.inference.tiles import LANES, Lanes, Words, requantise
+from node.kernels.inference.tiles import LANES, Lanes, Words, emit_loop, requantise
 from node.kernels.inference.tiles_f32 import PAIR, ROWS, store_columns
 
 
@@ -228,12 +228,34 @@ row_wide_int8 = _make_tile(1, 4)
 """As :data:`tile_int8` for one pixel and four whole panels."""
 
 
+def _sum_columns(lanes: Lanes, weights: Any, depth: Any) -> Any:
+    """Emit the sums of sixteen columns of weights, packed [depth][16]: products with ones, four sums side by side."""
+    b, wide, dots = lanes.builder, ir.IntType(64), Dots(lanes)
+    ones, whole = lanes.word(0x01010101), b.ashr(depth, wide(4))
+
+    def sixteen_rows(index: Any, sums: list[Any]) -> list[Any]:
+        place = b.add(weights, b.shl(index, wide(8)))
+        return [dots.add(sums[i], ones, dots.weights(b.add(place, wide(4 * LANES * i)))) for i in range(4)]
+
+    sums = emit_loop(b, whole, [ir.Constant(lanes.words, None)] * 4, sixteen_rows)
+    total = b.add(b.add(sums[0], sums[1]), b.add(sums[2], sums[3]))
+    rest, left = b.and_(depth, wide(15)), b.add(weights, b.shl(whole, wide(8)))
+    cut = b.trunc(b.lshr(wide(0x010101), b.shl(b.sub(wide(3), b.and_(rest, wide(3))), wide(3))), lanes.word)
+
+    def four_rows(index: Any, sums: list[Any]) -> list[Any]:
+        row = b.shl(index, wide(2))
+        factors = b.select(b.icmp_signed("<=", b.add(row, wide(4)), rest), ones, cut)
+        return [dots.add(sums[0], factors, dots.weights(b.add(left, b.shl(row, wide(4)))))]
+
+    return emit_loop(b, b.ashr(b.add(rest, wide(3)), wide(2)), [total], four_rows)[0]
+
+
 @intrinsic
 def begin_sums(typing_context: Any, memory: Any, spots: Any, depth: Any, shift: Any, width: Any, kept: Any) -> Any:
     """Write bias minus ``shift`` times the sum of each of sixteen columns of weights, packed [depth][16], as int32.
 
     ``begin_sums(memory, (weights, bias, out), depth, shift, width, kept)``: the sums of the first ``width`` columns
-    are added to the second sixteen words of ``kept``, unless it is empty.
+    are added to the second sixteen words of ``kept``, unless it is empty. Up to 48 bytes after the weights are read.
     """
     del typing_context, depth, shift, width
 
@@ -242,18 +264,7 @@ def begin_sums(typing_context: Any, memory: Any, spots: Any, depth: Any, shift: 
         b, wide = builder, ir.IntType(64)
         _, spots, depth, shift, width, kept = arguments
         weights, bias, out = (b.extract_value(spots, i) for i in range(3))
-        end = b.add(weights, b.mul(depth, wide(LANES)))
-        entry, loop, done = b.block, b.append_basic_block("column"), b.append_basic_block("summed")
-        b.branch(loop)
-        b.position_at_end(loop)
-        place, total = b.phi(wide), b.phi(lanes.words)
-        new = b.add(total, b.sext(lanes.load(lanes.bytes, place, 1), lanes.words))
-        following = b.add(place, wide(LANES))
-        for phi, first, later in ((place, weights, following), (total, ir.Constant(lanes.words, None), new)):
-            phi.add_incoming(first, entry)
-            phi.add_incoming(later, loop)
-        b.cbranch(b.icmp_signed("<", following, end), loop, done)
-        b.position_at_end(done)
+        new = _sum_columns(lanes, weights, depth)
         scaled = b.mul(new, lanes.splat(b.trunc(shift, lanes.word)))
         lanes.store(b.sub(lanes.load(lanes.words, bias), scaled), out)
         room = Words(context, builder, signature.args[5], kept)
