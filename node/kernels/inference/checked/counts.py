@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from node.jit import kernel
+from node.jit import inlined_kernel, kernel
 from node.kernels.inference.bounds import exceeds, is_dense, packed_columns
 from node.kernels.inference.checked.byte_sums import (
     BLOCK,
@@ -103,7 +103,7 @@ def settle(kept: Any, length: int, word: int) -> None:
     kept[COPIED // 2] = 0
 
 
-@kernel
+@inlined_kernel
 def copy_counted(u8: Any, places: Any, depth: int, flip: int, kept: Any, copies: Any) -> None:
     """Copy the inputs of ``TILE_ROWS`` pixels from one place to another, invert their bits, and count them.
 
