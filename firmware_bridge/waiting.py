@@ -7,7 +7,7 @@ machine with other work to do, it is left off at once and tried again only after
 
 from __future__ import annotations
 
-LONGEST_TRY_S = 100e-6
+LONGEST_TRY_S = 400e-6
 
 _SHORTEST_TRY_S = 30e-6
 _DETERRENCE = 4

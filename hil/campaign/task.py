@@ -15,7 +15,7 @@ from node.arena import Layout
 from node.layout import layout_of
 from node.protection import Protection, Ranges
 
-ENGINE_VERSION = "1"
+ENGINE_VERSION = "2"
 """Part of every task_id: raise it when the same faults may give another outcome."""
 
 

@@ -99,7 +99,7 @@ def test_help_names_every_command_and_exit_code() -> None:
 
 def test_every_command_file_is_listed() -> None:
     files = {path.stem for path in Path(cli.__file__).with_name("commands").glob("*.py")}
-    assert files == {*COMMANDS, "__init__", "progress", "results"}
+    assert files == {*COMMANDS, "__init__", "progress", "results", "waiting"}
 
 
 def test_the_module_is_the_command() -> None:

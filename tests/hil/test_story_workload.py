@@ -70,5 +70,6 @@ def test_it_runs_as_a_campaign_on_sequences(tmp_path: Path) -> None:
     described = load_campaign(write_campaign(tmp_path, model="builtin:story_f32", regions=("weights", "state")))
     experiment = Experiment.of(described)
     assert experiment.nature.in_order
-    assert [region.name for region in experiment.tasks[0].layout.shared] == ["weights", "activations", "state", "steps"]
+    shared = [region.name for region in experiment.tasks[0].layout.shared]
+    assert shared == ["weights", "activations", "state", "steps", "accumulators"]
     assert {cells.region for cells in experiment.tasks[0].space.shared} == {"weights", "state"}
