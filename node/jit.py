@@ -6,6 +6,7 @@ import ctypes
 import functools
 import hashlib
 import inspect
+import pickle
 import platform
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,6 +17,7 @@ import numba
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
+from numba.core.caching import FunctionCache
 from numba.core.codegen import get_host_cpu_features
 from numba.extending import intrinsic as numba_intrinsic
 from numba.np.arrayobj import populate_array
@@ -140,8 +142,27 @@ def _dispatcher(function: Callable[..., Any], **options: Any) -> Any:
     # from C, which nobody makes and which take a tenth of the time to compile.
     options["no_cfunc_wrapper"] = True
     made = numba.njit(function, nogil=True, boundscheck=False, fastmath=False, error_model="numpy", **options)
+    if options.get("cache"):
+        made._cache = _Cache(made.py_func)  # type: ignore[no-untyped-call]
     dispatchers.append(made)
     return made
+
+
+_REMAINS = (
+    AttributeError, EOFError, ImportError, LookupError, MemoryError, TypeError, ValueError, pickle.UnpicklingError,
+)  # fmt: skip
+"""What reading the remains of a pickle raises; the kernel is then compiled and kept anew."""
+
+
+class _Cache(FunctionCache):
+    """numba's cache, which takes files that a loss of power has damaged for none at all."""
+
+    def _load_overload(self, sig: Any, target_context: Any) -> Any:
+        try:
+            return super()._load_overload(sig, target_context)  # type: ignore[no-untyped-call]
+        except _REMAINS:
+            self.flush()  # type: ignore[no-untyped-call]
+            return None
 
 
 def _renamed(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -181,7 +202,7 @@ class Part:
 
     def compile(self) -> None:
         """Compile it where it is not kept."""
-        if self.path.exists():
+        if object_code.is_kept(self.path):
             return
         dispatcher = _dispatcher(self._function, _nrt=False, no_cpython_wrapper=True)
         dispatcher.compile(self.signature)

@@ -218,6 +218,27 @@ def test_a_kernel_from_the_cache_finds_its_parts_in_a_new_process() -> None:
     assert done.stdout.split() == ["58", "0"]
 
 
+def test_files_cut_short_by_a_loss_of_power_are_compiled_anew(tmp_path: Path) -> None:
+    """Half of an index, of a kernel's data or of object code is as good as none."""
+    code = "from tests.node import test_jit as t; print(t.through_parts(20))"
+    environment = os.environ | {"PYTHONPATH": str(KERNELS.parents[1]), "NUMBA_CACHE_DIR": str(tmp_path)}
+
+    def run() -> str:
+        return subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment
+        ).stdout.strip()
+
+    assert run() == "58"
+    files = [path for path in tmp_path.rglob("*") if path.suffix in (".nbi", ".nbc", ".o")]
+    assert {path.suffix for path in files} == {".nbi", ".nbc", ".o"}
+    whole = {path: path.stat().st_size for path in files}
+    for kept in (0.0, 0.6):
+        for path, size in whole.items():
+            os.truncate(path, int(kept * size))
+        assert run() == "58"
+        assert {path: path.stat().st_size for path in files} == whole
+
+
 def test_a_part_is_compiled_once_for_all_that_call_it() -> None:
     """A kernel that calls a part holds no copy of it."""
     through_parts(5)
