@@ -84,6 +84,8 @@ even where there are few channels. Sums are exact modulo 2^32, so there is no th
 wrong bit of a weight, a bias, a multiplier or an accumulator raises an alarm, and nothing does where no bit is wrong.
 Tests flip every bit of every parameter of small layers, also while the step runs, and show that each accumulator is
 counted once. A wrong weight is reported even where all its inputs are zero and no output depends on it.
+Of a weight that is struck between two uses in one step only the accumulators tell, and errors of several pixels may
+cancel in their sum: one in 2^32 if they are random, always where equal and opposite inputs meet.
 
 **Depthwise convolutions** sum over few weights, so their parameters are added up before each use instead: every single
 wrong bit is found, a wrong accumulator is not.
